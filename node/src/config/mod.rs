@@ -1,0 +1,1 @@
+//! Configuration: one row per directive, read once into a typed struct.

@@ -1,0 +1,1 @@
+//! The declarative command table, and one file per family of commands.

@@ -1,0 +1,1 @@
+//! The keyspace: the hash table, the object, expiry and scan.

@@ -1,0 +1,5 @@
+//! The database: commands in, replies and effects out; no I/O, no clock.
+
+pub mod commands;
+pub mod keyspace;
+pub mod types;

@@ -1,0 +1,3 @@
+//! The command line of `redoubt-node`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Memory accounting: a wrapper around the global allocator that counts usable sizes.

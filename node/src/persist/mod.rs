@@ -1,0 +1,3 @@
+//! Persistence: RDB files and forkless snapshots.
+
+pub mod rdb;

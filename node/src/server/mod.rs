@@ -1,0 +1,1 @@
+//! Sockets: listeners, the connection loop, cron, signals, logs.

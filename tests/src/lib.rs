@@ -1,0 +1,1 @@
+//! The harness: starts deployments, injects faults, measures, reports.
