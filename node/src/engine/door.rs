@@ -11,7 +11,8 @@ use redoubt_wire::resp::reply::Protocol;
 use super::Engine;
 use super::error::{CommandError, Handled, WRONG_TYPE};
 use super::keyspace::object::{Kind, Object, ValueMut, ValueRef};
-use super::notify::Notify;
+use super::keyspace::table::ObjectMut;
+use crate::config::KeyspaceEvents;
 use super::types::{List, Set};
 
 /// How an access counts for the object's access field and the statistics.
@@ -56,8 +57,8 @@ impl Engine {
     fn miss(&mut self, db: usize, key: &[u8], access: Access) -> Option<&Object> {
         if access == Access::Read {
             self.stats.keyspace_misses += 1;
-            if self.notify.has(Notify::KEY_MISS) {
-                self.notify_event(db, key, Notify::KEY_MISS, "keymiss");
+            if self.events().has(KeyspaceEvents::KEY_MISS) {
+                self.notify_event(db, key, KeyspaceEvents::KEY_MISS, "keymiss");
             }
         }
         None
@@ -89,25 +90,25 @@ impl Engine {
         let Some(object) = self.keyspace.remove(db, key) else { return };
         self.keyspace.discard(object);
         self.stats.expired_keys += 1;
-        self.commit(db, key, Notify::EXPIRED, "expired");
+        self.commit(db, key, KeyspaceEvents::EXPIRED, "expired");
         let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
         self.effect(db, &[verb, key]);
     }
 
     /// Opens the live object at `key` to be changed in place. Follow a real change by `commit`
     /// and `effect`.
-    pub fn open(&mut self, db: usize, key: &[u8]) -> Option<&mut Object> {
+    pub fn open(&mut self, db: usize, key: &[u8]) -> Option<ObjectMut<'_>> {
         self.expire_if_past(db, key);
         let stamp = self.lru_clock();
         let lfu = self.lfu();
         if lfu {
             let new = self.keyspace.find(db, key).map(|o| o.lru());
             let new = new.map(|old| self.lfu_access(old));
-            let object = self.keyspace.open(db, key)?;
+            let mut object = self.keyspace.open(db, key)?;
             object.set_lru(new.unwrap_or_default());
             return Some(object);
         }
-        let object = self.keyspace.open(db, key)?;
+        let mut object = self.keyspace.open(db, key)?;
         object.set_lru(stamp);
         Some(object)
     }
@@ -124,10 +125,10 @@ impl Engine {
     /// Puts `object` at its key, whatever was there before; a new key is announced as such.
     pub fn put(&mut self, db: usize, mut object: Object) {
         object.set_lru(if self.lfu() { super::lru::lfu_initial(self.now_ms) } else { self.lru_clock() });
-        if self.notify.has(Notify::NEW) {
+        if self.events().has(KeyspaceEvents::NEW) {
             let key: Box<[u8]> = Box::from(object.key());
             if self.keyspace.put(db, object) {
-                self.notify_event(db, &key, Notify::NEW, "new");
+                self.notify_event(db, &key, KeyspaceEvents::NEW, "new");
             }
         } else {
             self.keyspace.put(db, object);
@@ -156,13 +157,13 @@ impl Engine {
     }
 
     /// `key` has really changed: dirty count, WATCH, keyspace event of `class`.
-    pub fn commit(&mut self, db: usize, key: &[u8], class: Notify, event: &str) {
+    pub fn commit(&mut self, db: usize, key: &[u8], class: KeyspaceEvents, event: &str) {
         self.commits += 1;
         self.stats.dirty += 1;
         if !self.watch.is_empty() {
             self.dirty_watchers.extend_from_slice(self.watch.watchers(db, key));
         }
-        if self.notify != Notify::default() {
+        if !self.events().is_empty() {
             self.notify_event(db, key, class, event);
         }
     }
@@ -176,16 +177,16 @@ impl Engine {
     }
 
     /// Publishes a keyspace event, if its class is asked for.
-    pub fn notify_event(&mut self, db: usize, key: &[u8], class: Notify, event: &str) {
-        if !self.notify.has(class) {
+    pub fn notify_event(&mut self, db: usize, key: &[u8], class: KeyspaceEvents, event: &str) {
+        if !self.events().has(class) {
             return;
         }
-        if self.notify.has(Notify::KEYSPACE) {
+        if self.events().has(KeyspaceEvents::KEYSPACE) {
             let mut channel = format!("__keyspace@{db}__:").into_bytes();
             channel.extend_from_slice(key);
             self.publish(&channel, event.as_bytes());
         }
-        if self.notify.has(Notify::KEYEVENT) {
+        if self.events().has(KeyspaceEvents::KEYEVENT) {
             let channel = format!("__keyevent@{db}__:{event}");
             self.publish(channel.as_bytes(), key);
         }

@@ -46,7 +46,7 @@ impl Engine {
 
     /// The LFU field after one more access.
     pub(super) fn lfu_access(&mut self, field: u32) -> u32 {
-        let counter = lfu_decayed(field, self.now_ms, self.config.lfu_decay_time as u32);
+        let counter = lfu_decayed(field, self.now_ms, self.config.lfu_decay_time_mins);
         let raised = if counter == 255 {
             255
         } else {

@@ -10,7 +10,7 @@ use rand_xoshiro::rand_core::SeedableRng;
 
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
-use crate::config::Config;
+use crate::config::{Config, KeyspaceEvents};
 
 pub mod clients;
 pub mod commands;
@@ -20,7 +20,6 @@ pub mod error;
 pub mod execute;
 pub mod keyspace;
 pub mod lru;
-pub mod notify;
 pub mod pubsub;
 pub mod request;
 pub mod session;
@@ -31,7 +30,6 @@ pub mod types;
 use clients::Clients;
 use effects::Effects;
 use keyspace::Keyspace;
-use notify::Notify;
 use pubsub::PubSub;
 use request::{Hole, Output};
 use session::{ClientId, Session};
@@ -77,8 +75,6 @@ pub struct Engine {
     pub save_failed: bool,
     /// Replicas that count for `min-replicas-to-write`.
     pub good_replicas: usize,
-    /// `notify-keyspace-events`, parsed.
-    pub notify: Notify,
     /// Unix time of this batch, in ms.
     pub now_ms: i64,
     /// Unix time until which clients are paused, in ms, and whether only writes are.
@@ -123,7 +119,7 @@ impl Engine {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let hash_seed = [rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()];
         let databases = config.databases as usize;
-        let mut engine = Engine {
+        Engine {
             config,
             keyspace: Keyspace::new(databases, hash_seed),
             clients: Clients::default(),
@@ -134,7 +130,6 @@ impl Engine {
             loading: false,
             save_failed: false,
             good_replicas: 0,
-            notify: Notify::default(),
             now_ms: 0,
             pause: None,
             watch: WatchIndex::default(),
@@ -150,14 +145,12 @@ impl Engine {
             ticks,
             last_tick: 0,
             rng,
-        };
-        engine.config_changed();
-        engine
+        }
     }
 
-    /// Takes over what is derived from directives, after any of them changed.
-    pub fn config_changed(&mut self) {
-        self.notify = Notify::parse(&self.config.notify_keyspace_events).unwrap_or_default();
+    /// The keyspace events that are published.
+    pub(crate) fn events(&self) -> KeyspaceEvents {
+        self.config.notify_keyspace_events
     }
 
     /// Whether this node is a master.
@@ -174,7 +167,7 @@ impl Engine {
     /// A new client.
     pub fn connect(&mut self, addr: &str, laddr: &str, fd: i32, now_ms: i64) -> ClientId {
         let id = self.clients.next_id();
-        let open = self.config.requirepass.is_empty();
+        let open = self.config.requirepass.is_none();
         self.stats.connections_received += 1;
         self.clients.put(Box::new(Session::new(id, addr, laddr, fd, open, now_ms)));
         id

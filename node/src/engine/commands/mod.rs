@@ -13,8 +13,9 @@ use super::Engine;
 use super::door::Access;
 use super::error::{Handled, unknown_command, unknown_subcommand, wrong_arity, CommandError};
 use super::keyspace::object::Object;
-use super::notify::Notify;
+use super::keyspace::table::ObjectMut;
 use super::session::Session;
+use crate::config::KeyspaceEvents;
 
 pub mod spec;
 pub mod transactions;
@@ -152,7 +153,7 @@ impl Cx<'_> {
     }
 
     /// Opens the live object at `key` to be changed in place.
-    pub fn open(&mut self, key: &[u8]) -> Option<&mut Object> {
+    pub fn open(&mut self, key: &[u8]) -> Option<ObjectMut<'_>> {
         self.engine.open(self.session.db, key)
     }
 
@@ -167,7 +168,7 @@ impl Cx<'_> {
     }
 
     /// `key` has really changed.
-    pub fn commit(&mut self, key: &[u8], class: Notify, event: &str) {
+    pub fn commit(&mut self, key: &[u8], class: KeyspaceEvents, event: &str) {
         self.engine.commit(self.session.db, key, class, event);
     }
 

@@ -10,7 +10,7 @@ pub mod table;
 
 use object::Object;
 use snapshot::{Cut, CutSink, DbCut, Orphan};
-use table::Table;
+use table::{ObjectMut, Table};
 
 /// One numbered database.
 #[derive(Debug)]
@@ -104,19 +104,19 @@ impl Keyspace {
     pub fn touch(&mut self, db: usize, key: &[u8], lru: u32) {
         let table = &mut self.dbs[db].table;
         let hash = table.hash(key);
-        if let Some(object) = table.find_mut(hash, key) {
+        if let Some(mut object) = table.find_mut(hash, key) {
             object.set_lru(lru);
         }
     }
 
     /// Opens the object at `key` to be changed in place; its expiry changes by
     /// [`Keyspace::set_expiry`] only.
-    pub fn open(&mut self, db: usize, key: &[u8]) -> Option<&mut Object> {
+    pub fn open(&mut self, db: usize, key: &[u8]) -> Option<ObjectMut<'_>> {
         let Db { table, cut: place, .. } = &mut self.dbs[db];
         let hash = table.hash(key);
-        let object = table.find_mut(hash, key)?;
+        let mut object = table.find_mut(hash, key)?;
         if let Some(cut) = &mut self.cut {
-            cut.before_change(*place, hash, object);
+            cut.before_change(*place, hash, &mut object);
         }
         Some(object)
     }
@@ -142,9 +142,9 @@ impl Keyspace {
         let Db { table, cut: place, .. } = &mut self.dbs[db];
         let hash = table.hash(key);
         if let (Some(cut), Some(_)) = (&mut self.cut, *place)
-            && let Some(object) = table.find_mut(hash, key)
+            && let Some(mut object) = table.find_mut(hash, key)
         {
-            cut.before_change(*place, hash, object);
+            cut.before_change(*place, hash, &mut object);
         }
         table.remove(hash, key)
     }
