@@ -5,4 +5,6 @@
 //! errors; they never panic on input and never allocate by a length that a peer
 //! merely claims.
 
+pub mod quoting;
 pub mod resp;
+pub mod slots;
