@@ -135,6 +135,20 @@ impl Engine {
         }
     }
 
+    /// Sets `key` to a string, in place where the old value's allocation allows. `keep_ttl` keeps
+    /// an expiry that is there, else `expiry_ms` takes its place.
+    pub fn set_string(&mut self, db: usize, key: &[u8], value: &[u8], expiry_ms: Option<i64>, keep_ttl: bool) {
+        if let Some(mut object) = self.open(db, key)
+            && object.kind() == Kind::String
+            && (keep_ttl || (expiry_ms.is_none() && !object.expires()))
+        {
+            object.set_string(value);
+            return;
+        }
+        let kept = if keep_ttl { self.keyspace.find(db, key).and_then(Object::expiry_ms) } else { expiry_ms };
+        self.put(db, Object::new_string(key, value, kept));
+    }
+
     /// Takes the live object at `key` out.
     pub fn take(&mut self, db: usize, key: &[u8]) -> Option<Object> {
         if self.expire_if_past(db, key) {

@@ -107,6 +107,8 @@ pub enum Output {
         /// All of them, as received, without the command's name.
         args: Vec<Vec<u8>>,
     },
+    /// CLIENT PAUSE has ended before its time.
+    Unpaused,
     /// SHUTDOWN ABORT.
     AbortShutdown,
     /// A client waits for acknowledgements: ask the replicas for them.

@@ -9,4 +9,5 @@ pub mod connection;
 pub mod listener;
 pub mod outbox;
 pub mod shared;
+pub mod tasks;
 pub mod worker;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::outbox::{Close, Outbox};
@@ -22,6 +23,8 @@ pub struct Shared {
     core: Mutex<Core>,
     /// Requests to the control thread.
     pub control: UnboundedSender<Control>,
+    /// Told when CLIENT PAUSE ends early.
+    pub unpaused: Notify,
     /// Garbage for the pool.
     pub trash: UnboundedSender<Vec<Trash>>,
 }
@@ -56,7 +59,7 @@ impl Shared {
     /// Shares `engine`.
     pub fn new(engine: Engine, control: UnboundedSender<Control>, trash: UnboundedSender<Vec<Trash>>) -> Self {
         let core = Core { engine, outboxes: HashMap::default(), effects: Vec::new() };
-        Shared { core: Mutex::new(core), control, trash }
+        Shared { core: Mutex::new(core), control, unpaused: Notify::new(), trash }
     }
 
     /// Takes the engine's lock, for one batch and never across an `.await`.
@@ -96,6 +99,7 @@ impl Shared {
                 }
             }
             Output::RoleChanged => drop(self.control.send(Control::RoleChanged)),
+            Output::Unpaused => self.unpaused.notify_waiters(),
             Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
             Output::AttachReplica { .. } | Output::Replconf { .. } | Output::AskReplicas => {}
         }
