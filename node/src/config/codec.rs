@@ -3,7 +3,7 @@
 //!
 //! Error texts are those of Redis 7.2's `CONFIG SET`, because clients and tests compare them.
 
-use super::row::{Codec, Line, ValueError, WRONG_NUMBER};
+use super::row::{Codec, Line, Source, ValueError, WRONG_NUMBER};
 use redoubt_wire::quoting::quote_always;
 use std::ffi::OsStr;
 use std::fmt;
@@ -311,6 +311,13 @@ impl Codec<PathBuf> for WorkingDirectory {
         Text.parse(args)
     }
 
+    /// A relative path is relative to the directory so far, as if the process had already gone there.
+    fn set(&self, value: &mut PathBuf, args: &[&[u8]], _source: Source) -> Result<(), ValueError> {
+        let directory: PathBuf = self.parse(args)?;
+        value.push(directory);
+        Ok(())
+    }
+
     fn show(&self, value: &PathBuf) -> Vec<u8> {
         Text.show(value)
     }
@@ -367,7 +374,9 @@ mod tests {
 
     #[test]
     fn decimals_are_canonical() {
-        for (text, n) in [("0", Some(0)), ("-1", Some(-1)), ("12", Some(12)), ("9223372036854775807", Some(i64::MAX))] {
+        for (text, n) in
+            [("0", Some(0)), ("-1", Some(-1)), ("12", Some(12)), ("9223372036854775807", Some(i64::MAX))]
+        {
             assert_eq!(decimal(text.as_bytes()), n, "{text}");
         }
         for text in ["", "-", "-0", "+1", "01", " 1", "1 ", "1k", "9223372036854775808", "\u{663}"] {
@@ -378,8 +387,15 @@ mod tests {
     #[test]
     fn memory_has_units_of_1000_and_1024() {
         for (text, bytes) in [
-            ("0", 0), ("1b", 1), ("1k", 1000), ("1KB", 1024), ("2m", 2_000_000), ("2mb", 2 << 20), ("1g", 1_000_000_000),
-            ("1Gb", 1 << 30), ("18446744073709551615", u64::MAX),
+            ("0", 0),
+            ("1b", 1),
+            ("1k", 1000),
+            ("1KB", 1024),
+            ("2m", 2_000_000),
+            ("2mb", 2 << 20),
+            ("1g", 1_000_000_000),
+            ("1Gb", 1 << 30),
+            ("18446744073709551615", u64::MAX),
         ] {
             assert_eq!(memory(text.as_bytes()), Some(bytes), "{text}");
         }
@@ -390,7 +406,9 @@ mod tests {
 
     #[test]
     fn memory_text_reads_back() {
-        for (bytes, text) in [(0, "0"), (1, "1"), (1024, "1kb"), (1536, "1536"), (3 << 20, "3mb"), (5 << 30, "5gb")] {
+        for (bytes, text) in
+            [(0, "0"), (1, "1"), (1024, "1kb"), (1536, "1536"), (3 << 20, "3mb"), (5 << 30, "5gb")]
+        {
             assert_eq!(memory_text(bytes), text);
             assert_eq!(memory(text.as_bytes()), Some(bytes));
         }

@@ -6,14 +6,14 @@
 //! where it tunes what does not exist here, it is taken with a warning at start. A file that states
 //! the value that holds anyway is taken without a word, so that Redis's own `redis.conf` loads.
 
-use super::row::{Deviation, Directive, Rules, Standing};
+use super::row::{Deviation, Row, Rules, Standing};
 
 macro_rules! fixed {
     ($($deviation:ident $why:literal {
         $($name:literal $(| $alias:literal)? $([$($rule:ident)+])? = $value:literal),+ $(,)?
     })+) => {
-        pub(super) static FIXED: &[Directive] = &[$($(
-            Directive {
+        pub(super) static FIXED: &[Row] = &[$($(
+            Row {
                 name: $name,
                 alias: { const NAMES: &[&str] = &[$($alias)?]; if NAMES.is_empty() { None } else { Some(NAMES[0]) } },
                 rules: Rules::NONE$($(.with(Rules::$rule))+)?,

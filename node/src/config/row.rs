@@ -5,6 +5,7 @@
 //! not act on it, so it has one value). A fixed directive is still a row, so that a file from the
 //! field is answered precisely instead of with "unknown".
 
+use super::codec::memory;
 use super::table::Config;
 use std::borrow::Cow;
 
@@ -161,7 +162,7 @@ pub enum Standing {
 }
 
 /// One row of the table.
-pub struct Directive {
+pub struct Row {
     /// The name as files and commands spell it.
     pub name: &'static str,
     /// An older name that still works.
@@ -174,13 +175,13 @@ pub struct Directive {
     pub standing: Standing,
 }
 
-impl std::fmt::Debug for Directive {
+impl std::fmt::Debug for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Directive").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Row").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Directive {
+impl Row {
     /// Whether `name`, in any case, is this directive's name or its older one.
     pub fn is_named(&self, name: &[u8]) -> bool {
         self.names().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
@@ -197,6 +198,27 @@ impl Directive {
             Standing::Live(binding) => binding.show(config),
             Standing::Fixed { value, .. } => value.as_bytes().to_vec(),
         }
+    }
+
+    /// Whether the two configurations differ in this directive.
+    pub fn differs(&self, a: &Config, b: &Config) -> bool {
+        match &self.standing {
+            Standing::Live(binding) => !binding.same(a, b),
+            Standing::Fixed { .. } => false,
+        }
+    }
+
+    /// Whether `args` spell the value that a fixed directive has anyway, however they spell it.
+    pub(super) fn is_fixed_at(&self, args: &[&[u8]]) -> bool {
+        let Standing::Fixed { value, .. } = &self.standing else { return false };
+        let given = args.join(&b' ');
+        let amount = memory(value.as_bytes());
+        given.eq_ignore_ascii_case(value.as_bytes()) || (amount.is_some() && memory(&given) == amount)
+    }
+
+    /// The error of a value that a fixed directive does not have.
+    pub(super) fn refusal(&self, why: &str) -> ValueError {
+        format!("not available: {why}").into()
     }
 
     /// Checks how many arguments there are, for directives that take exactly one.

@@ -1,7 +1,7 @@
 //! Directives whose values have a form of their own: save points, addresses, buffer limits,
 //! event classes, the master's address, percentiles, shutdown options.
 
-use super::codec::{decimal, memory, memory_text, not_a_choice, single, Choice};
+use super::codec::{Choice, decimal, memory, memory_text, not_a_choice, single};
 use super::row::{Codec, Line, Source, ValueError, WRONG_NUMBER};
 use redoubt_wire::quoting::quote_always;
 
@@ -119,7 +119,11 @@ pub struct OutputLimits {
 
 impl Default for OutputLimits {
     fn default() -> Self {
-        let mib = |hard, soft| OutputLimit { hard_bytes: hard << 20, soft_bytes: soft << 20, soft_secs: 60 };
+        let mib = |hard: u64, soft: u64| OutputLimit {
+            hard_bytes: hard << 20,
+            soft_bytes: soft << 20,
+            soft_secs: 60,
+        };
         OutputLimits { normal: OutputLimit::default(), replica: mib(256, 64), pubsub: mib(32, 8) }
     }
 }
@@ -159,7 +163,9 @@ impl Codec<OutputLimits> for ClassLimits {
             let (Some(hard_bytes), Some(soft_bytes), Some(soft_secs)) =
                 (memory(group[1]), memory(group[2]), seconds)
             else {
-                return Err("Error in hard, soft or soft_seconds setting in buffer limit configuration.".into());
+                return Err(
+                    "Error in hard, soft or soft_seconds setting in buffer limit configuration.".into()
+                );
             };
             *class = OutputLimit { hard_bytes, soft_bytes, soft_secs };
         }
@@ -175,16 +181,15 @@ impl Codec<OutputLimits> for ClassLimits {
         joined(classes.iter().map(show))
     }
 
+    /// All classes or none, so that no line takes the place of another class's.
     fn lines(&self, value: &OutputLimits, default: &OutputLimits) -> Vec<Line> {
-        let classes = [
-            ("normal", value.normal, default.normal),
-            ("replica", value.replica, default.replica),
-            ("pubsub", value.pubsub, default.pubsub),
-        ];
-        let line = |(name, l, default): (&str, OutputLimit, OutputLimit)| Line {
-            args: format!("{name} {} {} {}", memory_text(l.hard_bytes), memory_text(l.soft_bytes), l.soft_secs)
-                .into_bytes(),
-            force: l != default,
+        let classes = [("normal", value.normal), ("replica", value.replica), ("pubsub", value.pubsub)];
+        let line = |(name, l): (&str, OutputLimit)| {
+            let (hard, soft) = (memory_text(l.hard_bytes), memory_text(l.soft_bytes));
+            Line {
+                args: format!("{name} {hard} {soft} {}", l.soft_secs).into_bytes(),
+                force: value != default,
+            }
         };
         classes.into_iter().map(line).collect()
     }

@@ -7,7 +7,7 @@
 
 use super::choices::*;
 use super::codec::*;
-use super::row::{Bound, Directive, Rules, Standing};
+use super::row::{Bound, Row, Rules, Standing};
 use super::special::*;
 use std::path::PathBuf;
 
@@ -48,8 +48,8 @@ macro_rules! directives {
         }
 
         /// The rows of the directives that stand for a field of [`Config`].
-        pub(super) static LIVE: &[Directive] = &[$(
-            Directive {
+        pub(super) static LIVE: &[Row] = &[$(
+            Row {
                 name: $name,
                 alias: first(&[$($alias)?]),
                 rules: Rules::NONE$($(.with(Rules::$rule))+)?,
