@@ -6,6 +6,7 @@
 //! merely claims.
 
 pub mod directives;
+pub mod glob;
 pub mod log;
 pub mod quoting;
 pub mod resp;

@@ -13,7 +13,7 @@ mod change;
 mod choices;
 mod codec;
 mod fixed;
-mod glob;
+
 mod rewrite;
 mod row;
 mod special;
@@ -24,7 +24,7 @@ mod tests;
 pub use change::{Change, ChangeError, Circumstances};
 pub use choices::*;
 pub use codec::{Choice, Secret};
-pub use glob::glob_match;
+pub use redoubt_wire::glob::glob_match;
 pub use rewrite::Rewriter;
 pub use row::{Binding, Deviation, Line, Row, Rules, Source, Standing, ValueError};
 pub use special::{KeyspaceEvents, MasterAddress, OutputLimit, OutputLimits, SavePoint, ShutdownOptions};

@@ -12,8 +12,8 @@ use super::Engine;
 use super::error::{CommandError, Handled, WRONG_TYPE};
 use super::keyspace::object::{Kind, Object, ValueMut, ValueRef};
 use super::keyspace::table::ObjectMut;
-use crate::config::KeyspaceEvents;
 use super::types::{List, Set};
+use crate::config::KeyspaceEvents;
 
 /// How an access counts for the object's access field and the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,14 @@ impl Engine {
 
     /// Sets `key` to a string, in place where the old value's allocation allows. `keep_ttl` keeps
     /// an expiry that is there, else `expiry_ms` takes its place.
-    pub fn set_string(&mut self, db: usize, key: &[u8], value: &[u8], expiry_ms: Option<i64>, keep_ttl: bool) {
+    pub fn set_string(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        value: &[u8],
+        expiry_ms: Option<i64>,
+        keep_ttl: bool,
+    ) {
         if let Some(mut object) = self.open(db, key)
             && object.kind() == Kind::String
             && (keep_ttl || (expiry_ms.is_none() && !object.expires()))

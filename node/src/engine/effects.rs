@@ -147,10 +147,7 @@ mod tests {
         e.end_unit();
         e.append(3, &[b"DEL", b"k"]);
         e.end_unit();
-        assert_eq!(
-            text(&mut e),
-            "*2 $6 SELECT $1 3 *3 $3 SET $1 k $1 v *2 $3 DEL $1 k "
-        );
+        assert_eq!(text(&mut e), "*2 $6 SELECT $1 3 *3 $3 SET $1 k $1 v *2 $3 DEL $1 k ");
     }
 
     #[test]
@@ -160,10 +157,7 @@ mod tests {
         e.append(0, &[b"DEL", b"a"]);
         e.append(0, &[b"DEL", b"b"]);
         e.end_unit();
-        assert_eq!(
-            text(&mut e),
-            "*1 $5 MULTI *2 $6 SELECT $1 0 *2 $3 DEL $1 a *2 $3 DEL $1 b *1 $4 EXEC "
-        );
+        assert_eq!(text(&mut e), "*1 $5 MULTI *2 $6 SELECT $1 0 *2 $3 DEL $1 a *2 $3 DEL $1 b *1 $4 EXEC ");
     }
 
     #[test]

@@ -298,6 +298,14 @@ fn runs_in_multi(command: &Command) -> bool {
 fn allowed_in_pubsub(command: &Command) -> bool {
     matches!(
         command.spec.name,
-        "ping" | "subscribe" | "ssubscribe" | "psubscribe" | "unsubscribe" | "sunsubscribe" | "punsubscribe" | "quit" | "reset"
+        "ping"
+            | "subscribe"
+            | "ssubscribe"
+            | "psubscribe"
+            | "unsubscribe"
+            | "sunsubscribe"
+            | "punsubscribe"
+            | "quit"
+            | "reset"
     )
 }

@@ -6,6 +6,7 @@
 use rand::RngCore;
 
 use super::Engine;
+use crate::config::MaxmemoryPolicy;
 
 /// The field is this wide.
 pub const LRU_MAX: u32 = (1 << 24) - 1;
@@ -36,7 +37,7 @@ impl Engine {
 
     /// Whether access fields are LFU counters.
     pub fn lfu(&self) -> bool {
-        self.config.maxmemory_policy.is_lfu()
+        matches!(self.config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu)
     }
 
     /// Milliseconds since the access that an LRU field holds.

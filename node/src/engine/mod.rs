@@ -219,6 +219,11 @@ impl Engine {
         std::mem::take(&mut self.outputs)
     }
 
+    /// What waits to be freed outside of the lock.
+    pub fn take_trash(&mut self) -> Vec<keyspace::Trash> {
+        self.keyspace.take_trash()
+    }
+
     /// The holes that the running batch left in its replies, in order.
     pub fn take_holes(&mut self) -> Vec<Hole> {
         std::mem::take(&mut self.holes)

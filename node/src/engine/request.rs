@@ -18,7 +18,7 @@ pub struct Hole {
 }
 
 /// Work of the outside that a reply waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Task {
     /// WAIT: reply with the number of replicas that acknowledged `offset` once they are
     /// `replicas`, or when `timeout_ms` is over (0: never).

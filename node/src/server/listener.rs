@@ -136,7 +136,9 @@ fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "Another process listens there: stop it or set another port.",
         io::ErrorKind::PermissionDenied => "Ports below 1024 need a privilege: set another port.",
-        io::ErrorKind::AddrNotAvailable => "No interface has this address: mend bind, or write it with a leading '-'.",
+        io::ErrorKind::AddrNotAvailable => {
+            "No interface has this address: mend bind, or write it with a leading '-'."
+        }
         _ => "Mend bind or port.",
     }
 }
@@ -150,7 +152,9 @@ async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>, workers: Arc<Wor
                 let fd = stream.as_raw_fd();
                 let local = is_loopback(peer.ip());
                 let Ok(stream) = stream.into_std() else { continue };
-                admit(&shared, &workers, peer.to_string(), laddr, fd, local, move || TcpStream::from_std(stream));
+                admit(&shared, &workers, peer.to_string(), laddr, fd, local, move || {
+                    TcpStream::from_std(stream)
+                });
             }
             Err(error) => accept_failed(&error).await,
         }
@@ -169,7 +173,9 @@ async fn accept_unix(listener: UnixListener, shared: Arc<Shared>, workers: Arc<W
                 let fd = stream.as_raw_fd();
                 let Ok(stream) = stream.into_std() else { continue };
                 let address = format!("{path}:0");
-                admit(&shared, &workers, address.clone(), address, fd, true, move || UnixStream::from_std(stream));
+                admit(&shared, &workers, address.clone(), address, fd, true, move || {
+                    UnixStream::from_std(stream)
+                });
             }
             Err(error) => accept_failed(&error).await,
         }

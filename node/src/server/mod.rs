@@ -9,5 +9,6 @@ pub mod connection;
 pub mod listener;
 pub mod outbox;
 pub mod shared;
+pub mod start;
 pub mod tasks;
 pub mod worker;

@@ -57,7 +57,11 @@ pub struct Delivered {
 
 impl Shared {
     /// Shares `engine`.
-    pub fn new(engine: Engine, control: UnboundedSender<Control>, trash: UnboundedSender<Vec<Trash>>) -> Self {
+    pub fn new(
+        engine: Engine,
+        control: UnboundedSender<Control>,
+        trash: UnboundedSender<Vec<Trash>>,
+    ) -> Self {
         let core = Core { engine, outboxes: HashMap::default(), effects: Vec::new() };
         Shared { core: Mutex::new(core), control, unpaused: Notify::new(), trash }
     }

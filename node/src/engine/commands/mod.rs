@@ -11,13 +11,14 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::Engine;
 use super::door::Access;
-use super::error::{Handled, unknown_command, unknown_subcommand, wrong_arity, CommandError};
+use super::error::{CommandError, Handled, unknown_command, unknown_subcommand, wrong_arity};
 use super::keyspace::object::Object;
 use super::keyspace::table::ObjectMut;
 use super::session::Session;
 use crate::config::KeyspaceEvents;
 
 pub mod spec;
+pub mod strings;
 pub mod transactions;
 
 use spec::{CommandSpec, Flags};
@@ -180,5 +181,13 @@ impl Cx<'_> {
 
 /// Every row: the families' tables one after the other.
 fn rows() -> Vec<(&'static CommandSpec, Handler)> {
-    Vec::new()
+    vec![
+        (&spec::GET, strings::get),
+        (&spec::SET, strings::set),
+        (&spec::MULTI, transactions::multi),
+        (&spec::EXEC, transactions::exec),
+        (&spec::DISCARD, transactions::discard),
+        (&spec::WATCH, transactions::watch),
+        (&spec::UNWATCH, transactions::unwatch),
+    ]
 }

@@ -37,3 +37,17 @@ pub struct CommandSpec {
     /// Subcommands.
     pub subcommands: &'static [CommandSpec],
 }
+
+macro_rules! spec {
+    ($id:ident, $name:literal, $arity:literal, $($flag:ident)*) => {
+        #[allow(missing_docs)]
+        pub static $id: CommandSpec = CommandSpec { name: $name, parent: None, arity: $arity, flags: Flags(0 $(| Flags::$flag.0)*), subcommands: &[] };
+    };
+}
+spec!(GET, "get", 2, READONLY FAST);
+spec!(SET, "set", -3, WRITE DENYOOM);
+spec!(MULTI, "multi", 1, LOADING STALE FAST);
+spec!(EXEC, "exec", 1, LOADING STALE);
+spec!(DISCARD, "discard", 1, LOADING STALE FAST);
+spec!(WATCH, "watch", -2, LOADING STALE FAST NO_MULTI);
+spec!(UNWATCH, "unwatch", 1, LOADING STALE FAST);

@@ -8,7 +8,9 @@ pub mod object;
 pub mod snapshot;
 pub mod table;
 
-use object::Object;
+use ahash::RandomState;
+
+use object::{Object, ValueRef};
 use snapshot::{Cut, CutSink, DbCut, Orphan};
 use table::{ObjectMut, Table};
 
@@ -39,7 +41,7 @@ pub struct Keyspace {
     dbs: Vec<Db>,
     cut: Option<Cut>,
     trash: Vec<Trash>,
-    seed: [u64; 4],
+    hasher: RandomState,
 }
 
 /// Values of at least this many bytes are freed outside of the engine's lock.
@@ -59,8 +61,10 @@ pub struct ExpirySample {
 impl Keyspace {
     /// `databases` empty databases, hashed with `seed`.
     pub fn new(databases: usize, seed: [u64; 4]) -> Self {
-        let db = |_| Db { table: Table::new(seed), cut: None, expire_cursor: 0, avg_ttl_ms: 0 };
-        Keyspace { dbs: (0..databases).map(db).collect(), cut: None, trash: Vec::new(), seed }
+        let hasher = RandomState::with_seeds(seed[0], seed[1], seed[2], seed[3]);
+        let db = |_| Db { table: Table::new(hasher.clone()), cut: None, expire_cursor: 0, avg_ttl_ms: 0 };
+        let dbs = (0..databases).map(db).collect();
+        Keyspace { dbs, cut: None, trash: Vec::new(), hasher }
     }
 
     /// How many databases there are.
@@ -161,7 +165,8 @@ impl Keyspace {
 
     /// Drops `object` here if that is quick, else leaves it to be freed outside of the lock.
     pub fn discard(&mut self, object: Object) {
-        if object.is_boxed() && object.memory_usage() >= LARGE_VALUE_BYTES {
+        let boxed = matches!(object.value(), ValueRef::Blob(_) | ValueRef::List(_) | ValueRef::Set(_));
+        if boxed && object.memory_usage() >= LARGE_VALUE_BYTES {
             self.trash.push(Trash::Object(object));
         }
     }
@@ -172,7 +177,7 @@ impl Keyspace {
         let keys = slot.table.len();
         slot.expire_cursor = 0;
         slot.avg_ttl_ms = 0;
-        let table = std::mem::replace(&mut slot.table, Table::new(self.seed));
+        let table = std::mem::replace(&mut slot.table, Table::new(self.hasher.clone()));
         match (&mut self.cut, slot.cut.take()) {
             (Some(cut), Some(place)) => cut.orphans.push(Orphan { table, cut: place }),
             _ => self.trash.push(Trash::Table(table)),
@@ -195,7 +200,6 @@ impl Keyspace {
     pub fn rehash_step(&mut self, buckets: usize) -> bool {
         let mut more = false;
         for db in &mut self.dbs {
-            db.table.try_resize();
             if db.table.rehashing() {
                 more |= db.table.rehash_step(buckets);
             }

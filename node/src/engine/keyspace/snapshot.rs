@@ -57,7 +57,10 @@ pub struct Cut {
 
 impl std::fmt::Debug for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cut").field("aborted", &self.sink.is_none()).field("orphans", &self.orphans.len()).finish()
+        f.debug_struct("Cut")
+            .field("aborted", &self.sink.is_none())
+            .field("orphans", &self.orphans.len())
+            .finish()
     }
 }
 
