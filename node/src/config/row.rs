@@ -200,6 +200,17 @@ impl Row {
         }
     }
 
+    /// The row as a paragraph of the reference: name, default, when it may change, what it does.
+    pub fn help(&self) -> String {
+        let older = self.alias.map_or(String::new(), |alias| format!(" (older name {alias})"));
+        let default = String::from_utf8_lossy(&self.show(&Config::default())).into_owned();
+        let when = match self.rules.has(Rules::IMMUTABLE) {
+            true => "set at start",
+            false => "changeable at run time",
+        };
+        format!("{}{older}, default \"{default}\", {when}\n   {}\n", self.name, self.doc)
+    }
+
     /// Whether the two configurations differ in this directive.
     pub fn differs(&self, a: &Config, b: &Config) -> bool {
         match &self.standing {

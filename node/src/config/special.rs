@@ -3,7 +3,7 @@
 
 use super::codec::{Choice, decimal, memory, memory_text, not_a_choice, single};
 use super::row::{Codec, Line, Source, ValueError, WRONG_NUMBER};
-use redoubt_wire::quoting::quote_always;
+use redoubt_wire::quoting::{quote, quote_always};
 
 /// Arguments as text, in which invalid UTF-8 becomes the replacement character.
 fn text(arg: &[u8]) -> String {
@@ -76,10 +76,10 @@ impl Codec<Vec<String>> for Addresses {
         if args.len() > self.max {
             return Err("Too many bind addresses specified.".into());
         }
-        match args {
-            [[]] => Ok(Vec::new()),
-            _ => Ok(args.iter().map(|a| text(a)).collect()),
+        if args.iter().any(|a| a.contains(&b' ')) {
+            return Err("a bind address can't contain a space".into());
         }
+        Ok(args.iter().filter(|a| !a.is_empty()).map(|a| text(a)).collect())
     }
 
     fn show(&self, value: &Vec<String>) -> Vec<u8> {
@@ -151,7 +151,7 @@ impl Codec<OutputLimits> for ClassLimits {
     }
 
     fn set(&self, value: &mut OutputLimits, args: &[&[u8]], _source: Source) -> Result<(), ValueError> {
-        if args.len() % 4 != 0 {
+        if !args.len().is_multiple_of(4) {
             return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         let mut limits = *value;
@@ -335,7 +335,8 @@ impl Codec<Option<MasterAddress>> for HostPort {
     }
 
     fn lines(&self, value: &Option<MasterAddress>, _default: &Option<MasterAddress>) -> Vec<Line> {
-        value.iter().map(|_| Line { args: self.show(value), force: true }).collect()
+        let line = |m: &MasterAddress| format!("{} {}", quote(m.host.as_bytes()), m.port).into_bytes();
+        value.iter().map(|m| Line { args: line(m), force: true }).collect()
     }
 }
 

@@ -67,6 +67,15 @@ fn every_row_is_documented() {
 }
 
 #[test]
+fn help_is_made_of_the_row() {
+    assert_eq!(
+        row(b"slave-priority").unwrap().help(),
+        "replica-priority (older name slave-priority), default \"100\", changeable at run time\n    \
+         Order in which Sentinel promotes replicas, lowest first; 0 never.\n"
+    );
+}
+
+#[test]
 fn every_default_reads_back_as_itself() {
     let default = Config::default();
     for row in rows() {
@@ -316,6 +325,7 @@ fn load_errors_say_what_redis_says() {
         ),
         ("latency-tracking-info-percentiles x", "Invalid latency-tracking-info-percentiles parameters"),
         ("bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "Too many bind addresses specified."),
+        ("bind \"127.0.0.1 \" ::1", "a bind address can't contain a space"),
         ("sentinel monitor m 127.0.0.1 6379 2", "sentinel directive while not in sentinel mode"),
     ] {
         assert_eq!(load_error(line), error, "{line}");
@@ -354,6 +364,7 @@ fn values_are_shown_as_redis_shows_them() {
     assert_eq!(get(&config("notify-keyspace-events KEA"), "notify-keyspace-events"), "AKE");
     assert_eq!(get(&config("notify-keyspace-events Elg$nmx"), "notify-keyspace-events"), "g$lxnEm");
     assert_eq!(get(&config("shutdown-on-sigint force NOSAVE"), "shutdown-on-sigint"), "nosave force");
+    assert_eq!(get(&config("bind \"\""), "bind"), "");
     assert_eq!(get(&config("replicaof no one"), "replicaof"), "");
     assert_eq!(get(&config("hz 0"), "hz"), "1");
     assert_eq!(get(&config("hz 5000"), "hz"), "500");
