@@ -16,16 +16,6 @@ pub mod string;
 pub mod transactions;
 
 /// Every command of this version, by name. Subcommands stand in the specs of their containers.
-pub use collections::*;
-pub use connection::*;
-pub use diagnostics::*;
-pub use generic::*;
-pub use pubsub::*;
-pub use replication::*;
-pub use server::*;
-pub use string::*;
-pub use transactions::*;
-
 pub static COMMANDS: &[&CommandSpec] = &[
     &server::ACL,
     &string::APPEND,
@@ -134,3 +124,74 @@ pub static COMMANDS: &[&CommandSpec] = &[
     &generic::WAITAOF,
     &transactions::WATCH,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::{Argument, ArgumentType};
+    use super::*;
+
+    fn all() -> impl Iterator<Item = &'static CommandSpec> {
+        COMMANDS.iter().flat_map(|spec| std::iter::once(*spec).chain(spec.subcommands.iter().copied()))
+    }
+
+    /// Arguments at any depth.
+    fn flat(arguments: &'static [Argument]) -> Vec<&'static Argument> {
+        let nested = |a: &'static Argument| match a.kind {
+            ArgumentType::OneOf(inner) | ArgumentType::Block(inner) => flat(inner),
+            _ => Vec::new(),
+        };
+        arguments.iter().flat_map(|a| std::iter::once(a).chain(nested(a))).collect()
+    }
+
+    #[test]
+    fn commands_stand_in_the_order_of_their_names() {
+        assert!(COMMANDS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(COMMANDS.iter().all(|spec| spec.subcommands.is_sorted_by(|a, b| a.name < b.name)));
+        assert!(all().all(|spec| spec.name == spec.name.to_ascii_lowercase()));
+    }
+
+    #[test]
+    fn subcommands_belong_to_their_container() {
+        for container in COMMANDS.iter().filter(|spec| !spec.subcommands.is_empty()) {
+            assert!(
+                container.subcommands.iter().all(|sub| sub.parent == Some(container.name)),
+                "{}",
+                container.name
+            );
+            assert!(container.subcommand(b"HELP").is_some(), "{}", container.name);
+        }
+        assert!(COMMANDS.iter().all(|spec| spec.parent.is_none()));
+    }
+
+    #[test]
+    fn key_arguments_and_key_specs_belong_together() {
+        for spec in all() {
+            let named: Vec<_> = flat(spec.docs.arguments).iter().filter_map(|a| a.key_spec).collect();
+            for index in 0..spec.key_specs.len() {
+                assert!(
+                    named.contains(&(index as u8)),
+                    "{}: no argument has key spec {index}",
+                    spec.full_name()
+                );
+            }
+            assert!(
+                named.iter().all(|index| usize::from(*index) < spec.key_specs.len()),
+                "{}",
+                spec.full_name()
+            );
+        }
+    }
+
+    #[test]
+    fn every_command_is_documented() {
+        for spec in all() {
+            assert!(
+                spec.docs.summary.ends_with('.') && !spec.docs.complexity.is_empty(),
+                "{}",
+                spec.full_name()
+            );
+            let words = if spec.parent.is_some() { 2 } else { 1 };
+            assert!(spec.arity.unsigned_abs() >= words, "{}", spec.full_name());
+        }
+    }
+}
