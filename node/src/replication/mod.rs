@@ -8,6 +8,8 @@ pub mod payload;
 pub mod replica;
 pub mod role;
 mod schedule;
+#[cfg(test)]
+mod sim;
 pub mod stream;
 
 /// How much a log line matters, by Redis's names.

@@ -187,7 +187,9 @@ mod tests {
             let Some(command) = reader.command() else { return (commands, units) };
             let words: Vec<_> = command.args.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
             commands.push((words.join(" "), command.db));
-            if command.ends_unit {
+            let ends_unit = command.ends_unit;
+            drop(command);
+            if ends_unit {
                 units.extend_from_slice(reader.finish_unit());
             }
         }
