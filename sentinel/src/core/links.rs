@@ -4,8 +4,6 @@
 //! process that restarts is seen within one interval, and one that is gone costs one refused
 //! connection per interval.
 
-use std::net::IpAddr;
-
 use super::link::{Channel, ConnId, ConnState, LinkKey, Pending};
 use super::model::{FailoverState, MasterId, Target};
 use super::timers::{Due, Ms, PING_INTERVAL_MS};
@@ -288,9 +286,4 @@ impl Core {
     pub(super) fn master_id(&self, m: usize) -> MasterId {
         self.masters[m].id
     }
-}
-
-/// Whether `text` is an IP address.
-pub(super) fn is_ip(text: &str) -> bool {
-    text.parse::<IpAddr>().is_ok()
 }

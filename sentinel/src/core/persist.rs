@@ -16,6 +16,8 @@ pub struct StateLine {
     pub key: String,
     /// The line.
     pub text: String,
+    /// It says what holds without it: it only replaces a line that is there.
+    pub only_if_present: bool,
 }
 
 /// What waits for a write.
@@ -113,20 +115,14 @@ impl Core {
         let mut lines = Lines(Vec::new());
         let g = &self.globals;
         let yes_no = |b: bool| if b { "yes" } else { "no" };
-        lines.global("myid", &self.id);
-        if g.allow_scripts_reconfig {
-            lines.global("deny-scripts-reconfig", "no");
-        }
-        if g.resolve_hostnames {
-            lines.global("resolve-hostnames", yes_no(g.resolve_hostnames));
-        }
-        if g.announce_hostnames {
-            lines.global("announce-hostnames", yes_no(g.announce_hostnames));
-        }
+        lines.global("myid", &self.id, false);
+        lines.global("deny-scripts-reconfig", yes_no(!g.allow_scripts_reconfig), !g.allow_scripts_reconfig);
+        lines.global("resolve-hostnames", yes_no(g.resolve_hostnames), !g.resolve_hostnames);
+        lines.global("announce-hostnames", yes_no(g.announce_hostnames), !g.announce_hostnames);
         for master in &self.masters {
             self.master_lines(master, &mut lines);
         }
-        lines.global("current-epoch", &self.epoch.to_string());
+        lines.global("current-epoch", &self.epoch.to_string(), false);
         let port = g.announce_port.map(|p| p.to_string());
         let optional = [
             ("announce-ip", &g.announce_ip),
@@ -136,9 +132,12 @@ impl Core {
         ];
         for (option, value) in optional {
             if let Some(value) = value {
-                lines.global(option, value);
+                lines.global(option, value, false);
             }
         }
+        let loglevel = format_directive(&["loglevel", &g.loglevel]);
+        let only_if_present = g.loglevel == "notice";
+        lines.0.push(StateLine { key: "loglevel".into(), text: loglevel, only_if_present });
         lines.0
     }
 
@@ -156,9 +155,7 @@ impl Core {
             ("parallel-syncs", cfg.parallel_syncs as Ms, 1),
         ];
         for (option, value, default) in numbers {
-            if value != default {
-                lines.of(option, name, &[&value.to_string()]);
-            }
+            lines.push(option, name, &[&value.to_string()], value == default);
         }
         let texts = [
             ("notification-script", &cfg.notification_script),
@@ -195,14 +192,19 @@ impl Core {
 struct Lines(Vec<StateLine>);
 
 impl Lines {
-    fn global(&mut self, option: &str, value: &str) {
+    fn global(&mut self, option: &str, value: &str, only_if_present: bool) {
         let key = format!("sentinel {option}");
-        self.0.push(StateLine { key, text: format_directive(&["sentinel", option, value]) });
+        let text = format_directive(&["sentinel", option, value]);
+        self.0.push(StateLine { key, text, only_if_present });
     }
 
     fn of(&mut self, option: &str, master: &str, values: &[&str]) {
+        self.push(option, master, values, false);
+    }
+
+    fn push(&mut self, option: &str, master: &str, values: &[&str], only_if_present: bool) {
         let key = format!("sentinel {option} {master}");
         let words: Vec<&str> = ["sentinel", option, master].into_iter().chain(values.iter().copied()).collect();
-        self.0.push(StateLine { key, text: format_directive(&words) });
+        self.0.push(StateLine { key, text: format_directive(&words), only_if_present });
     }
 }
