@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod binaries;
 pub mod client;
+pub mod dataset;
 pub mod demo;
 pub mod deployment;
 pub mod discovery;

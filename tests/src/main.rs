@@ -276,9 +276,11 @@ async fn dispatch(verb: Verb) -> Result<()> {
 
 async fn bench_failover(args: FailoverArgs) -> Result<()> {
     let Mode::Sentinel = args.mode;
-    let mut suites = vec![("redoubt".to_string(), args.deployment.binaries()?)];
+    let own = args.deployment.binaries()?;
+    let name = own.node.file_name().map_or("own".into(), |name| name.to_string_lossy().into_owned());
+    let mut suites = vec![(name, own)];
     if args.peer_real {
-        suites.push(("redis".to_string(), Binaries::redis()?));
+        suites.push(("peer: redis".to_string(), Binaries::redis()?));
     }
     let faults = match args.fault {
         FaultChoice::Sigkill => vec![Fault::Sigkill],
