@@ -124,7 +124,7 @@ fn a_working_directory_that_is_a_file() {
     std::fs::write(&file, "").unwrap();
     let port = PortLease::take().unwrap();
     let output = refuses(&node(), &scratch, &format!("port {}\ndir {}\n", port.port(), file.display()));
-    says(&output, &["Can't chdir to", &file.display().to_string(), "Not a directory"]);
+    says(&output, &["line 2", &file.display().to_string(), "Not a directory"]);
 }
 
 /// Nobody can make files in /proc/self, not even root, as whom tests run in containers.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redoubt_lab::binaries::Binaries;
+use redoubt_lab::binaries::{Binaries, is_ours};
 use redoubt_lab::deployment::{Deployment, MASTER_NAME, Shape};
 use redoubt_lab::discovery::Discovery;
 use redoubt_lab::failover::{self, Fault, Figures, Plan};
@@ -14,22 +14,26 @@ use redoubt_lab::scratch::Scratch;
 /// assertion about milliseconds; `bench failover` measures those.
 const BEYOND_LIMIT_MS: f64 = 15_000.0;
 
+const WRITERS: usize = 8;
+
 fn shape(binaries: Binaries) -> Shape {
     Shape { down_after_ms: 1_500, ..Shape::usual(binaries) }
 }
 
 async fn fail_over(binaries: Binaries, fault: Fault) -> Figures {
+    // Redis may acknowledge a write before its replicas were sent it: a kill in between costs it.
+    let allowed_loss = if is_ours(&binaries.node) { 0 } else { WRITERS };
     let shape = shape(binaries);
     let scratch = Scratch::for_test(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut deployment = Deployment::start(&shape, scratch).await.unwrap();
     let discovery = Discovery::start(&deployment.sentinel_addrs()).await.unwrap();
-    let pace = Pace { writers: 8, interval: Duration::from_millis(1) };
+    let pace = Pace { writers: WRITERS, interval: Duration::from_millis(1) };
     let plan = Plan { fault, pace, steady: Duration::from_millis(200) };
     let say = |line: String| println!("{line}");
     let figures =
         failover::round(&mut deployment, &discovery, plan, shape.down_after_ms, &say, &|_| {}).await.unwrap();
     println!("{}", figures.summary());
-    assert_eq!(figures.lost, 0, "acknowledged writes are gone: {figures:?}");
+    assert!(figures.lost <= allowed_loss, "acknowledged writes are gone: {figures:?}");
     assert!(figures.beyond_ms < BEYOND_LIMIT_MS, "{figures:?}");
     assert!(figures.sdown_ms.is_some() && figures.switch_ms.is_some(), "events are missing: {figures:?}");
     figures

@@ -22,7 +22,9 @@ assert replica.info("replication")["role"] == "slave"
 
 states = sentinel.sentinels[0].sentinel_masters()
 assert states[name]["port"] == int(master_port) and states[name]["is_master"], states
-assert sentinel.sentinels[0].sentinel_ckquorum(name)
+# Not sentinel_ckquorum(), which takes anything but a bare OK for a failure.
+quorum = sentinel.sentinels[0].execute_command("SENTINEL", "CKQUORUM", name)
+assert quorum.startswith(b"OK 3 usable Sentinels"), quorum
 
 # The same client object goes on after a failover, without being told.
 assert sentinel.sentinels[0].sentinel_failover(name)
