@@ -1,1 +1,4 @@
 //! The keyspace: the hash table, the object, expiry and scan.
+
+pub mod object;
+pub mod table;
