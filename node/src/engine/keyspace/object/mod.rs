@@ -364,8 +364,8 @@ impl Object {
         let boxed = match self.value() {
             ValueRef::Int(_) | ValueRef::Bytes(_) => 0,
             ValueRef::Blob(blob) => size_class(size_of::<Blob>()) + blob.memory_usage(),
-            ValueRef::List(list) => size_class(size_of::<List>()) + list.memory_usage(),
-            ValueRef::Set(set) => size_class(size_of::<Set>()) + set.memory_usage(),
+            ValueRef::List(list) => size_class(size_of::<List>()) + list.memory_usage(5),
+            ValueRef::Set(set) => size_class(size_of::<Set>()) + set.memory_usage(5),
         };
         self.capacity() + boxed
     }

@@ -1,6 +1,7 @@
 //! The object against a model of it: any sequence of changes leaves what was put in, in an allocation of the
 //! size it claims.
 
+use crate::engine::types::{Set, SetLimits};
 use proptest::prelude::*;
 
 use super::*;
@@ -111,27 +112,31 @@ fn renamed_and_duplicated_objects_keep_what_belongs_to_them() {
     }
 }
 
+fn empty_set() -> Set {
+    Set::for_loading(0, &SetLimits::with_seed(1))
+}
+
 #[test]
 fn aggregates_are_held_changed_and_taken_out() {
     let mut object = Object::new(b"k", Value::List(Box::default()), None);
     assert_eq!((object.kind(), object.kind().name()), (Kind::List, "list"));
     assert!(matches!(object.value_mut(), ValueMut::List(_)));
     assert_eq!(object.duplicate(b"c").kind(), Kind::List);
-    object.set_value(Value::Set(Box::default()));
+    object.set_value(Value::Set(Box::new(empty_set())));
     assert_eq!((object.kind(), object.expiry_ms()), (Kind::Set, None));
     object.set_expiry(Some(3));
     assert!(matches!(object.value_mut(), ValueMut::Set(_)));
     assert!(object.memory_usage() > 32);
     object.set_string(b"gone");
     assert_eq!(object.kind(), Kind::String);
-    object.set_value(Value::Set(Box::default()));
+    object.set_value(Value::Set(Box::new(empty_set())));
     assert!(matches!(object.into_value(), Value::Set(_)));
 }
 
 #[test]
 #[should_panic(expected = "only a string can become a blob")]
 fn an_aggregate_is_no_blob() {
-    Object::new(b"k", Value::Set(Box::default()), None).promote_to_blob();
+    Object::new(b"k", Value::Set(Box::new(empty_set())), None).promote_to_blob();
 }
 
 #[derive(Clone, Debug)]
