@@ -272,7 +272,9 @@ impl RdbReader {
             State::Key { kind } => {
                 let kind = *kind;
                 let key = self.scanner.string()?.into_vec();
-                let Some(parser) = ValueParser::new(kind, self.limits) else { return Err(self.refuse(kind, key).into()) };
+                let Some(parser) = ValueParser::new(kind, self.limits) else {
+                    return Err(self.refuse(kind, key).into());
+                };
                 self.state = State::Value { key, parser };
                 return Ok(None);
             }

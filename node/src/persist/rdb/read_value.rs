@@ -44,7 +44,9 @@ impl ValueParser {
     /// A parser for a type, if it can be loaded.
     pub(super) fn new(kind: u8, limits: ValueLimits) -> Option<Self> {
         let state = match kind {
-            kind::STRING | kind::LIST_ZIPLIST | kind::SET_INTSET | kind::SET_LISTPACK => State::Whole { kind },
+            kind::STRING | kind::LIST_ZIPLIST | kind::SET_INTSET | kind::SET_LISTPACK => {
+                State::Whole { kind }
+            }
             kind::LIST | kind::SET | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => State::Counted { kind },
             _ => return None,
         };
@@ -71,7 +73,7 @@ impl ValueParser {
                     return Ok(list_value(List::from_nodes(std::mem::take(nodes), &self.limits.list)));
                 }
                 State::Elements { left, list } => {
-                    scanner.string()?.with_bytes(|element| append(list, element, &self.limits.list));
+                    scanner.string()?.with_bytes(|element| list.push_back(element, &self.limits.list));
                     *left -= 1;
                 }
                 State::Members { left, set } => {
@@ -154,15 +156,10 @@ fn set_value(set: Set) -> Option<Value> {
     (!set.is_empty()).then(|| Value::Set(Box::new(set)))
 }
 
-fn append(list: &mut List, element: &[u8], limits: &ListLimits) {
-    list.prepare_growth(element.len(), 1, limits);
-    list.push_back(element, limits);
-}
-
 /// Appends the elements of a ziplist, if it is sound.
 fn extend(list: &mut List, ziplist: &[u8], limits: &ListLimits) -> Option<()> {
     let elements: Vec<Entry<'_>> = read_ziplist(ziplist)?;
-    elements.iter().for_each(|element| element.with_bytes(|bytes| append(list, bytes, limits)));
+    elements.iter().for_each(|element| element.with_bytes(|bytes| list.push_back(bytes, limits)));
     Some(())
 }
 
