@@ -1,3 +1,4 @@
 //! Persistence: RDB files and forkless snapshots.
 
 pub mod rdb;
+pub mod snapshot;

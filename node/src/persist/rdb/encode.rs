@@ -86,6 +86,22 @@ impl Encoder {
         }
     }
 
+    /// Says that the keys that follow belong to database `db`.
+    pub fn select_db(&mut self, db: u32) {
+        self.out.push(opcode::SELECT_DB);
+        self.length(u64::from(db));
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn buffered(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes away what has been written.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
     /// The RDB version whose types are used.
     pub fn version(&self) -> u32 {
         self.version

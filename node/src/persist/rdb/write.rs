@@ -101,11 +101,15 @@ impl RdbWriter {
 
     /// Begins a database, with the number of its keys, and of those that expire, as hints for the reader.
     pub fn select_db(&mut self, db: u32, keys: u64, expires: u64) {
-        self.encoder.out.push(opcode::SELECT_DB);
-        self.encoder.length(db as u64);
+        self.encoder.select_db(db);
         self.encoder.out.push(opcode::RESIZE_DB);
         self.encoder.length(keys);
         self.encoder.length(expires);
+    }
+
+    /// Appends keys that another encoder has written.
+    pub fn append(&mut self, encoded: &[u8]) {
+        self.encoder.out.extend_from_slice(encoded);
     }
 
     /// What writes the keys.
