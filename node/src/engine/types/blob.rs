@@ -73,12 +73,12 @@ impl Blob {
 
     /// Adds bytes at the end.
     pub fn append(&mut self, bytes: &[u8]) {
-        if let Repr::Flat(buffer) = &mut self.repr {
-            if buffer.len() + bytes.len() <= FLAT_MAX {
-                grow_like_sds(buffer, bytes.len());
-                buffer.extend_from_slice(bytes);
-                return;
-            }
+        if let Repr::Flat(buffer) = &mut self.repr
+            && buffer.len() + bytes.len() <= FLAT_MAX
+        {
+            grow_like_sds(buffer, bytes.len());
+            buffer.extend_from_slice(bytes);
+            return;
         }
         let rope = self.chunked();
         let rest = fill_last(rope, bytes.len(), |chunk, taken| chunk.extend_from_slice(&bytes[..taken]));
@@ -166,12 +166,12 @@ impl Blob {
     }
 
     fn append_zeros(&mut self, count: usize) {
-        if let Repr::Flat(buffer) = &mut self.repr {
-            if buffer.len() + count <= FLAT_MAX {
-                grow_like_sds(buffer, count);
-                buffer.resize(buffer.len() + count, 0);
-                return;
-            }
+        if let Repr::Flat(buffer) = &mut self.repr
+            && buffer.len() + count <= FLAT_MAX
+        {
+            grow_like_sds(buffer, count);
+            buffer.resize(buffer.len() + count, 0);
+            return;
         }
         let rope = self.chunked();
         let rest = fill_last(rope, count, |chunk, taken| chunk.resize(chunk.len() + taken, 0));

@@ -106,12 +106,11 @@ impl List {
     /// Every command that adds elements asks this once for all of them; the adding functions of this
     /// type do so themselves. LINSERT and LSET ask even when they then add nothing.
     pub fn prepare_growth(&mut self, bytes: usize, elements: usize, limits: &ListLimits) {
-        if let Repr::Small(pack) = &mut self.repr {
-            if limits.exceeded_by(pack.as_bytes().len() + bytes, pack.len() + elements) {
-                let pack = std::mem::take(pack);
-                let nodes = ListNode::Packed(pack).cut_to_size(limits);
-                self.repr = Repr::Quick(nodes.into_iter().collect());
-            }
+        if let Repr::Small(pack) = &mut self.repr
+            && limits.exceeded_by(pack.as_bytes().len() + bytes, pack.len() + elements)
+        {
+            let nodes = ListNode::Packed(std::mem::take(pack)).cut_to_size(limits);
+            self.repr = Repr::Quick(nodes.into_iter().collect());
         }
     }
 
