@@ -15,7 +15,7 @@ use super::rope::{Leaf, Rope};
 /// The longest string that is kept in one buffer.
 pub const FLAT_MAX: usize = 64 * 1024;
 /// Bytes of a chunk of a longer string.
-pub const CHUNK: usize = 32 * 1024;
+pub const CHUNK: usize = 16 * 1024;
 
 /// A string value that can be changed in place at any length.
 #[derive(Debug, Clone)]
@@ -67,18 +67,18 @@ impl Blob {
     pub fn memory_usage(&self) -> usize {
         match &self.repr {
             Repr::Flat(bytes) => bytes.capacity(),
-            Repr::Chunked(rope) => rope.leaf_count() * (CHUNK + Rope::<Chunk>::LEAF_OVERHEAD),
+            Repr::Chunked(rope) => rope.weight().div_ceil(CHUNK) * (CHUNK + Rope::<Chunk>::LEAF_OVERHEAD),
         }
     }
 
     /// Adds bytes at the end.
     pub fn append(&mut self, bytes: &[u8]) {
-        if let Repr::Flat(buffer) = &mut self.repr {
-            if buffer.len() + bytes.len() <= FLAT_MAX {
-                grow_like_sds(buffer, bytes.len());
-                buffer.extend_from_slice(bytes);
-                return;
-            }
+        if let Repr::Flat(buffer) = &mut self.repr
+            && buffer.len() + bytes.len() <= FLAT_MAX
+        {
+            grow_like_sds(buffer, bytes.len());
+            buffer.extend_from_slice(bytes);
+            return;
         }
         let rope = self.chunked();
         let rest = fill_last(rope, bytes.len(), |chunk, taken| chunk.extend_from_slice(&bytes[..taken]));
@@ -109,13 +109,9 @@ impl Blob {
             Repr::Flat(bytes) => return bytes.truncate(len),
             Repr::Chunked(rope) => rope,
         };
-        while let Some(last) = rope.weight().checked_sub(1).filter(|&last| last >= len) {
-            let begin = last - last % CHUNK;
-            if begin >= len {
-                rope.remove(last);
-            } else {
-                rope.update(last, |chunk, _| chunk.0.truncate(len - begin));
-            }
+        drop(rope.split_off(len.next_multiple_of(CHUNK).min(rope.weight())));
+        if len < rope.weight() {
+            rope.update(len, |chunk, inner| chunk.0.truncate(inner));
         }
         if len <= FLAT_MAX / 2 {
             self.repr = Repr::Flat(self.read(0..len).into_owned());
@@ -170,12 +166,12 @@ impl Blob {
     }
 
     fn append_zeros(&mut self, count: usize) {
-        if let Repr::Flat(buffer) = &mut self.repr {
-            if buffer.len() + count <= FLAT_MAX {
-                grow_like_sds(buffer, count);
-                buffer.resize(buffer.len() + count, 0);
-                return;
-            }
+        if let Repr::Flat(buffer) = &mut self.repr
+            && buffer.len() + count <= FLAT_MAX
+        {
+            grow_like_sds(buffer, count);
+            buffer.resize(buffer.len() + count, 0);
+            return;
         }
         let rope = self.chunked();
         let rest = fill_last(rope, count, |chunk, taken| chunk.resize(chunk.len() + taken, 0));

@@ -222,7 +222,7 @@ impl<L: Layout> HashTrie<L> {
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], &[u8])) -> u64 {
         let mut scan = iter::Scan { hasher: &self.hasher, cursor, left: count.max(1), visit: &mut visit };
         let end = 1 << POSITION_BITS;
-        scan.walk::<L>(&self.root, 0, 0..end).filter(|&next| next < end).unwrap_or(0)
+        scan.walk::<L>(&self.root, 0..end).filter(|&next| next < end).unwrap_or(0)
     }
 
     /// All entries in hash order.

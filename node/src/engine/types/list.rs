@@ -16,7 +16,7 @@ pub use node::{ListLimits, ListNode};
 
 use super::entry::{Entry, Needle};
 use super::listpack::ListPack;
-use super::rope::Rope;
+use super::rope::{Leaf, Rope};
 
 /// A sequence of byte strings that is fast at both ends.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl List {
         small.into_iter().chain(quick.into_iter().flatten())
     }
 
-    /// Number of nodes that [`Self::nodes`] gives.
+    /// Number of nodes that [`Self::nodes`] gives, found by looking at the branches above them.
     pub fn node_count(&self) -> usize {
         match &self.repr {
             Repr::Small(_) => 1,
@@ -92,10 +92,13 @@ impl List {
             Repr::Small(pack) => return pack.memory_usage(),
             Repr::Quick(rope) => rope,
         };
-        let samples = if samples == 0 { rope.leaf_count() } else { samples.min(rope.leaf_count()) };
-        let sampled: usize = rope.leaves().take(samples).map(ListNode::memory_usage).sum();
-        let nodes = (sampled as u128 * rope.leaf_count() as u128 / samples.max(1) as u128) as usize;
-        nodes + rope.leaf_count() * Rope::<ListNode>::LEAF_OVERHEAD
+        let samples = if samples == 0 { usize::MAX } else { samples };
+        let (mut elements, mut bytes) = (0, 0);
+        for node in rope.leaves().take(samples) {
+            elements += node.weight();
+            bytes += node.memory_usage() + Rope::<ListNode>::LEAF_OVERHEAD;
+        }
+        (bytes as u128 * rope.weight() as u128 / elements.max(1) as u128) as usize
     }
 
     /// Turns a small list into a quicklist if `elements` more of `bytes` in all would exceed the limit.
@@ -103,12 +106,11 @@ impl List {
     /// Every command that adds elements asks this once for all of them; the adding functions of this
     /// type do so themselves. LINSERT and LSET ask even when they then add nothing.
     pub fn prepare_growth(&mut self, bytes: usize, elements: usize, limits: &ListLimits) {
-        if let Repr::Small(pack) = &mut self.repr {
-            if limits.exceeded_by(pack.as_bytes().len() + bytes, pack.len() + elements) {
-                let pack = std::mem::take(pack);
-                let nodes = ListNode::Packed(pack).cut_to_size(limits);
-                self.repr = Repr::Quick(nodes.into_iter().collect());
-            }
+        if let Repr::Small(pack) = &mut self.repr
+            && limits.exceeded_by(pack.as_bytes().len() + bytes, pack.len() + elements)
+        {
+            let nodes = ListNode::Packed(std::mem::take(pack)).cut_to_size(limits);
+            self.repr = Repr::Quick(nodes.into_iter().collect());
         }
     }
 
@@ -203,20 +205,26 @@ impl List {
         }
     }
 
-    /// Removes up to `count` elements from `start` on.
-    pub fn remove_range(&mut self, start: usize, count: usize, limits: &ListLimits) {
-        match &mut self.repr {
-            Repr::Small(pack) => pack.remove_range(start, count),
+    /// Removes up to `count` elements from `start` on, in the time of a few writes however many there are.
+    pub fn remove_range(&mut self, start: usize, count: usize, limits: &ListLimits) -> Removed {
+        let removed = match &mut self.repr {
+            Repr::Small(pack) => {
+                pack.remove_range(start, count);
+                Rope::new()
+            }
             Repr::Quick(rope) => node::remove_range(rope, start, count),
-        }
+        };
         self.become_small(limits, 2);
+        Removed(removed)
     }
 
-    /// Keeps `count` elements from `start` on and removes the others.
-    pub fn trim(&mut self, start: usize, count: usize, limits: &ListLimits) {
+    /// Keeps `count` elements from `start` on and removes the others, in the time of a few writes however many
+    /// there are.
+    pub fn trim(&mut self, start: usize, count: usize, limits: &ListLimits) -> Removed {
         let end = start.saturating_add(count).min(self.len());
-        self.remove_range(end, self.len() - end, limits);
-        self.remove_range(0, start, limits);
+        let mut removed = self.remove_range(end, self.len() - end, limits);
+        removed.0.append(self.remove_range(0, start, limits).0);
+        removed
     }
 
     /// Removes up to `limit` elements equal to `needle`, from the head on or from the tail on, and returns
@@ -281,7 +289,7 @@ impl List {
         let Repr::Quick(rope) = &mut self.repr else { return };
         if rope.is_empty() {
             self.repr = Repr::Small(ListPack::new());
-        } else if rope.leaf_count() == 1 && rope.first().is_some_and(|node| node.fits_small(limits, margin)) {
+        } else if rope.only_leaf().is_some_and(|node| node.fits_small(limits, margin)) {
             let node = rope.remove(0).expect("there is one node");
             self.repr = Repr::Small(node.into_listpack());
         }
@@ -291,6 +299,23 @@ impl List {
 impl Default for List {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Whole nodes that were removed from a list. Freeing many of them takes longer than removing them did, so
+/// whoever removed a large part drops this where that holds nobody up.
+#[derive(Debug)]
+pub struct Removed(Rope<ListNode>);
+
+impl Removed {
+    /// Number of elements whose memory is still held.
+    pub fn len(&self) -> usize {
+        self.0.weight()
+    }
+
+    /// Whether nothing is left to free.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) mod tests;
 
 use super::entry::{Entry, Needle};
 use super::{Corrupt, reserve_tight};
-use encoding::{Encoded, decode, step_back, step_forward};
+use encoding::{Encoded, decode, read, step_back, step_forward};
 
 /// Bytes before the first entry.
 const HEADER: usize = 6;
@@ -173,8 +173,8 @@ impl ListPack {
         kept.extend_from_slice(&self.bytes[..HEADER]);
         let (mut at, mut seen) = (HEADER, 0);
         while self.bytes[at] != END {
-            let next = step_forward(&self.bytes, at);
-            let matched = decode(&self.bytes, at).matches(needle);
+            let (entry, next) = read(&self.bytes, at);
+            let matched = entry.matches(needle);
             if !(matched && (skipped..skipped + removed).contains(&seen)) {
                 kept.extend_from_slice(&self.bytes[at..next]);
             }
@@ -237,10 +237,11 @@ impl ListPack {
     pub fn find(&self, needle: &Needle<'_>) -> Option<Position> {
         let mut at = HEADER;
         while self.bytes[at] != END {
-            if decode(&self.bytes, at).matches(needle) {
+            let (entry, next) = read(&self.bytes, at);
+            if entry.matches(needle) {
                 return Some(Position(at));
             }
-            at = step_forward(&self.bytes, at);
+            at = next;
         }
         None
     }
@@ -339,8 +340,8 @@ impl<'a> Iterator for Iter<'a> {
 
     fn next(&mut self) -> Option<Entry<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let entry = decode(self.bytes, self.front);
-        self.front = step_forward(self.bytes, self.front);
+        let (entry, next) = read(self.bytes, self.front);
+        self.front = next;
         Some(entry)
     }
 

@@ -1,6 +1,6 @@
 //! A sequence cut into weighted leaves, under a balanced tree of reference-counted branches.
 //!
-//! Long strings and long lists are ropes: the leaves are 32 KiB of bytes or a listpack, the
+//! Long strings and long lists are ropes: the leaves are 16 KiB of bytes or a listpack, the
 //! weight is what the value counts in (bytes, elements), and every branch knows the weight of each
 //! of its children, so finding the leaf of an offset takes one short scan a level. `clone()`
 //! copies the root's handle; from then on a write copies the leaf it changes and the path above it
@@ -19,6 +19,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Most children of a branch.
@@ -37,7 +38,6 @@ pub trait Leaf: Clone {
 pub struct Rope<L> {
     root: Option<Child<L>>,
     height: usize,
-    leaf_count: usize,
 }
 
 /// A subtree with its weight. At height 0 it is a leaf.
@@ -65,7 +65,7 @@ impl<L: Leaf> Rope<L> {
 
     /// A rope without leaves.
     pub fn new() -> Self {
-        Rope { root: None, height: 0, leaf_count: 0 }
+        Rope { root: None, height: 0 }
     }
 
     /// Sum of the weights of all leaves.
@@ -73,9 +73,14 @@ impl<L: Leaf> Rope<L> {
         self.root.as_ref().map_or(0, |root| root.weight)
     }
 
-    /// Number of leaves.
+    /// Number of leaves, found by looking at the branches above them.
     pub fn leaf_count(&self) -> usize {
-        self.leaf_count
+        self.root.as_ref().map_or(0, |root| root.leaf_count(self.height))
+    }
+
+    /// The leaf, if there is but one.
+    pub fn only_leaf(&self) -> Option<&L> {
+        if self.height == 0 { self.first() } else { None }
     }
 
     /// Whether there is no leaf.
@@ -114,8 +119,7 @@ impl<L: Leaf> Rope<L> {
     /// This is the one way to write: it copies what a frozen copy still shares.
     pub fn update<R>(&mut self, offset: usize, change: impl FnOnce(&mut L, usize) -> R) -> Option<R> {
         let root = self.root.as_mut().filter(|root| offset < root.weight)?;
-        let (result, emptied) = root.update(offset, change);
-        self.leaf_count -= usize::from(emptied);
+        let result = root.update(offset, change);
         if root.weight == 0 {
             *self = Self::new();
         } else {
@@ -134,11 +138,19 @@ impl<L: Leaf> Rope<L> {
         self.insert(0, leaf);
     }
 
-    /// Adds `count` leaves at the end that share one allocation until they are written to.
+    /// Adds `count` leaves at the end that share one allocation until they are written to, as do the branches above
+    /// them: runs of 2, 4, 8, … leaves are made by joining a run to its own clone.
     pub fn push_back_repeated(&mut self, leaf: L, count: usize) {
-        let child = Child::leaf(leaf);
-        for _ in 0..count {
-            self.insert_child(self.weight(), child.clone());
+        let mut run: Rope<L> = std::iter::once(leaf).collect();
+        let mut left = count;
+        while left > 0 {
+            if left & 1 == 1 {
+                self.append(run.clone());
+            }
+            left >>= 1;
+            if left > 0 {
+                run.append(run.clone());
+            }
         }
     }
 
@@ -160,8 +172,46 @@ impl<L: Leaf> Rope<L> {
             self.lower();
             removed
         };
-        self.leaf_count -= 1;
         Some(removed.into_leaf())
+    }
+
+    /// Takes away the leaves from `offset` on, as a rope of their own. Takes the time of a few writes,
+    /// however many leaves there are; dropping many takes longer, and can be done elsewhere.
+    ///
+    /// # Panics
+    /// If `offset` is neither where a leaf begins nor the end.
+    pub fn split_off(&mut self, offset: usize) -> Rope<L> {
+        let Some(root) = self.root.take() else {
+            assert_eq!(offset, 0, "offset {offset} is behind the end");
+            return Rope::new();
+        };
+        let (front, back) = root.split(self.height, offset);
+        *self = front;
+        back
+    }
+
+    /// Adds all leaves of `other` at the end, in the time of a few writes.
+    pub fn append(&mut self, mut other: Rope<L>) {
+        let Some(right) = other.root.take() else { return };
+        let Some(left) = &mut self.root else {
+            (self.root, self.height) = (Some(right), other.height);
+            return;
+        };
+        let (rest, height) = match self.height.cmp(&other.height) {
+            Ordering::Greater => (left.attach_back(self.height, right, other.height), self.height),
+            Ordering::Equal => (Some(right), self.height),
+            Ordering::Less => {
+                // The taller rope is on the right, so it takes in the left one.
+                let left = std::mem::replace(left, right);
+                let root = self.root.as_mut().expect("it was replaced, not taken");
+                (root.attach_front(other.height, left, self.height), other.height)
+            }
+        };
+        self.height = height;
+        if let Some(rest) = rest {
+            self.grow_root(rest);
+        }
+        self.lower();
     }
 
     /// The leaves from the one that holds `offset` on, towards the end, each with the offset at which
@@ -196,7 +246,6 @@ impl<L: Leaf> Rope<L> {
 
     fn insert_child(&mut self, offset: usize, child: Child<L>) {
         debug_assert!(child.weight > 0, "a leaf must weigh something");
-        self.leaf_count += 1;
         let Some(root) = self.root.as_mut() else {
             assert_eq!(offset, 0, "no leaf begins there");
             self.root = Some(child);
@@ -209,11 +258,27 @@ impl<L: Leaf> Rope<L> {
         } else {
             root.insert(offset, child)
         };
-        if let Some(right) = split {
-            let left = self.root.take().expect("there is a root");
-            self.root = Some(Child::branch(vec![left, right]));
-            self.height += 1;
+        if let Some(rest) = split {
+            self.grow_root(rest);
         }
+    }
+
+    /// Puts a new root above the present one and what was split off it.
+    fn grow_root(&mut self, rest: Child<L>) {
+        let mut children = vec![self.root.take().expect("only a root is split"), rest];
+        settle(&mut children, 0);
+        self.root = Some(Child::branch(children));
+        self.height += 1;
+    }
+
+    /// A rope of what was a part of a branch of `height`.
+    fn of_children(children: Vec<Child<L>>, height: usize) -> Self {
+        if children.is_empty() {
+            return Self::new();
+        }
+        let mut rope = Rope { root: Some(Child::branch(children)), height };
+        rope.lower();
+        rope
     }
 
     /// Takes away root branches with a single child.
@@ -282,23 +347,29 @@ impl<L: Leaf> Child<L> {
         }
     }
 
-    /// Changes the leaf at `offset`; says whether that emptied it.
-    fn update<R>(&mut self, offset: usize, change: impl FnOnce(&mut L, usize) -> R) -> (R, bool) {
+    fn leaf_count(&self, height: usize) -> usize {
+        match &*self.node {
+            Node::Leaf(_) => 1,
+            Node::Branch(children) if height == 1 => children.len(),
+            Node::Branch(children) => children.iter().map(|child| child.leaf_count(height - 1)).sum(),
+        }
+    }
+
+    /// Changes the leaf at `offset`.
+    fn update<R>(&mut self, offset: usize, change: impl FnOnce(&mut L, usize) -> R) -> R {
         match Arc::make_mut(&mut self.node) {
             Node::Leaf(leaf) => {
                 let result = change(leaf, offset);
                 self.weight = leaf.weight();
-                (result, self.weight == 0)
+                result
             }
             Node::Branch(children) => {
                 let (index, inner) = child_at(children, offset);
                 let before = children[index].weight;
-                let (result, emptied) = children[index].update(inner, change);
+                let result = children[index].update(inner, change);
                 self.weight = self.weight - before + children[index].weight;
-                if emptied {
-                    settle(children, index);
-                }
-                (result, emptied)
+                settle(children, index);
+                result
             }
         }
     }
@@ -320,17 +391,71 @@ impl<L: Leaf> Child<L> {
                 children.insert(index + 1, rest);
             }
         }
-        if children.len() <= FANOUT {
-            return None;
-        }
         let keep = match (at_front, at_back) {
             (true, _) => 1,
             (_, true) => children.len() - 1,
             _ => children.len() / 2,
         };
-        let rest = Child::branch(children.split_off(keep));
+        self.split_if_wide(keep)
+    }
+
+    /// Where a branch has become too wide, keeps the first `keep` children and gives back the others.
+    fn split_if_wide(&mut self, keep: usize) -> Option<Child<L>> {
+        if self.width() <= FANOUT {
+            return None;
+        }
+        let rest = Child::branch(self.children_mut().split_off(keep));
         self.weight -= rest.weight;
         Some(rest)
+    }
+
+    /// Adds a lower subtree behind all that is in a branch; gives back what no longer fits.
+    fn attach_back(&mut self, height: usize, child: Child<L>, child_height: usize) -> Option<Child<L>> {
+        self.weight += child.weight;
+        let children = self.children_mut();
+        if height == child_height + 1 {
+            children.push(child);
+        } else if let Some(last) = children.last_mut() {
+            let rest = last.attach_back(height - 1, child, child_height);
+            children.extend(rest);
+        }
+        let (last, keep) = (children.len() - 1, children.len() - 1);
+        settle(children, last);
+        self.split_if_wide(keep)
+    }
+
+    /// Adds a lower subtree before all that is in a branch; gives back what no longer fits.
+    fn attach_front(&mut self, height: usize, child: Child<L>, child_height: usize) -> Option<Child<L>> {
+        self.weight += child.weight;
+        let children = self.children_mut();
+        if height == child_height + 1 {
+            children.insert(0, child);
+        } else {
+            let rest = children[0].attach_front(height - 1, child, child_height);
+            children.splice(1..1, rest);
+        }
+        settle(children, 0);
+        self.split_if_wide(1)
+    }
+
+    /// Cuts a subtree of `height` in two.
+    fn split(mut self, height: usize, offset: usize) -> (Rope<L>, Rope<L>) {
+        if offset == 0 || offset == self.weight {
+            let mut whole = Rope { root: Some(self), height };
+            whole.lower();
+            return if offset == 0 { (Rope::new(), whole) } else { (whole, Rope::new()) };
+        }
+        assert!(height > 0, "offset {offset} is inside a leaf");
+        assert!(offset < self.weight, "offset {offset} is behind the end");
+        let mut children = std::mem::take(self.children_mut());
+        let (index, inner) = child_at(&children, offset);
+        let behind = children.split_off(index + 1);
+        let cut = children.pop().expect("the child at the index");
+        let (cut_front, mut back) = cut.split(height - 1, inner);
+        let mut front = Rope::of_children(children, height);
+        front.append(cut_front);
+        back.append(Rope::of_children(behind, height));
+        (front, back)
     }
 
     /// Takes the leaf at `offset` out of a branch.

@@ -113,10 +113,10 @@ impl Child {
         let index = branch.index_of(slot);
         branch.children[index].remove::<L>(hashed, level + 1);
         while branch.merge(branch.index_of(slot)) {}
-        if let [only] = branch.children.as_slice() {
-            if matches!(only.node, Node::Leaf(_)) {
-                *self = only.clone();
-            }
+        if let [only] = branch.children.as_slice()
+            && matches!(only.node, Node::Leaf(_))
+        {
+            *self = only.clone();
         }
     }
 }
@@ -168,7 +168,7 @@ impl Branch {
         let (left, right) = match whole.halve::<L>(hasher, level, middle) {
             Halves::AllLeft => (Arc::clone(whole), Arc::new(Leaf::new())),
             Halves::AllRight => (Arc::new(Leaf::new()), Arc::clone(whole)),
-            Halves::Both(left, right) => (Arc::new(left), Arc::new(right)),
+            Halves::Both(left, right) => (left, right),
         };
         self.children[index] = Child::shared_leaf(left);
         self.children.insert(index + 1, Child::shared_leaf(right));

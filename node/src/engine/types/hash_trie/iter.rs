@@ -77,12 +77,7 @@ pub(super) struct Scan<'a, F> {
 impl<F: FnMut(&[u8], &[u8])> Scan<'_, F> {
     /// Visits what lies under `child`, which covers `positions`; gives the position to go on from if the turn
     /// ends here.
-    pub(super) fn walk<L: Layout>(
-        &mut self,
-        child: &Child,
-        level: u32,
-        positions: Range<u64>,
-    ) -> Option<u64> {
+    pub(super) fn walk<L: Layout>(&mut self, child: &Child, positions: Range<u64>) -> Option<u64> {
         if positions.end <= self.cursor {
             return None;
         }
@@ -99,9 +94,7 @@ impl<F: FnMut(&[u8], &[u8])> Scan<'_, F> {
             Node::Branch(branch) => {
                 let slot_len = (positions.end - positions.start) >> super::BITS;
                 let at = |slot: u32| positions.start + u64::from(slot) * slot_len;
-                branch
-                    .spans()
-                    .find_map(|(child, span)| self.walk::<L>(child, level + 1, at(span.start)..at(span.end)))
+                branch.spans().find_map(|(child, span)| self.walk::<L>(child, at(span.start)..at(span.end)))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A leaf: up to 64 entries in one run of bytes, each with one byte of its hash in front for a quick no.
 
+use std::sync::Arc;
+
 use memchr::memchr_iter;
 
 use super::{Hashed, KeyHasher, Layout};
@@ -82,15 +84,17 @@ impl Leaf {
         self.count -= 1;
     }
 
-    /// Deals the entries to two leaves by `goes_right`, or gives the leaf back if all go to one side, in
-    /// which case nothing is copied.
+    /// Deals the entries to two leaves: those whose slot at `level` is below `middle`, and the others. Where all
+    /// go to one side it only says so, and nothing is copied.
     pub(super) fn halve<L: Layout>(&self, hasher: &KeyHasher, level: u32, middle: u32) -> Halves {
-        let goes_right = |entry| hasher.hash(L::split(entry).0).slot(level) >= middle;
         let mut sides = [false; MAX_ENTRIES];
-        let mut right_count = 0;
-        for (index, entry) in self.entries().enumerate() {
-            sides[index] = goes_right(entry);
-            right_count += usize::from(sides[index]);
+        let (mut right_count, mut right_bytes) = (0, 0);
+        for (side, entry) in sides.iter_mut().zip(self.entries()) {
+            if hasher.hash(L::split(entry).0).slot(level) >= middle {
+                *side = true;
+                right_count += 1;
+                right_bytes += entry.len();
+            }
         }
         if right_count == 0 {
             return Halves::AllLeft;
@@ -98,15 +102,13 @@ impl Leaf {
         if right_count == self.len() {
             return Halves::AllRight;
         }
-        let right_bytes =
-            (0..self.len()).filter(|&index| sides[index]).map(|index| self.entry(index).len()).sum();
         let mut left = Leaf::with_capacity(self.data.len() - right_bytes);
         let mut right = Leaf::with_capacity(right_bytes);
-        for index in 0..self.len() {
-            let side = if sides[index] { &mut right } else { &mut left };
-            side.push_copy(self.tags[index], self.entry(index));
+        for ((goes_right, entry), tag) in sides.into_iter().zip(self.entries()).zip(self.tags) {
+            let side = if goes_right { &mut right } else { &mut left };
+            side.push_copy(tag, entry);
         }
-        Halves::Both(left, right)
+        Halves::Both(Arc::new(left), Arc::new(right))
     }
 
     /// Adds all entries of `other`, none of which is here.
@@ -149,5 +151,5 @@ impl Leaf {
 pub(super) enum Halves {
     AllLeft,
     AllRight,
-    Both(Leaf, Leaf),
+    Both(Arc<Leaf>, Arc<Leaf>),
 }

@@ -89,7 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn key(id: u16) -> Vec<u8> {
     // Some keys are long, so that the length before them takes two bytes.
-    format!("{id}{}", "k".repeat(if id % 50 == 0 { 300 } else { 0 })).into_bytes()
+    format!("{id}{}", "k".repeat(if id.is_multiple_of(50) { 300 } else { 0 })).into_bytes()
 }
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;

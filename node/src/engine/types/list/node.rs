@@ -248,22 +248,41 @@ impl ListLimits {
     }
 }
 
-/// Removes up to `count` elements from `start` on; whole nodes go without being looked into.
-pub(super) fn remove_range(rope: &mut Rope<ListNode>, start: usize, count: usize) {
+/// Removes up to `count` elements from `start` on. Nodes at either end of the range are edited; those between are
+/// cut out of the tree unseen and given back.
+pub(super) fn remove_range(rope: &mut Rope<ListNode>, start: usize, count: usize) -> Rope<ListNode> {
     let mut left = count.min(rope.weight().saturating_sub(start));
-    while left > 0 {
-        let (node, inner) = rope.locate(start).expect("elements are left to remove");
-        let taken = left.min(node.weight() - inner);
-        if taken == node.weight() {
-            rope.remove(start);
-        } else {
-            rope.update(start, |node, inner| match node {
-                ListNode::Packed(pack) => pack.remove_range(inner, taken),
-                ListNode::Plain(_) => unreachable!("a plain node is removed whole"),
-            });
-        }
-        left -= taken;
+    left -= remove_within(rope, start, left);
+    if let Some((_, tail)) = rope.locate(start + left).filter(|_| left > 0) {
+        left -= remove_within(rope, start + left - tail.min(left), tail.min(left));
     }
+    match rope.locate(start) {
+        Some((node, _)) if node.weight() == left => {
+            rope.remove(start);
+            Rope::new()
+        }
+        Some(_) if left > 0 => {
+            let mut removed = rope.split_off(start);
+            rope.append(removed.split_off(left));
+            removed
+        }
+        _ => Rope::new(),
+    }
+}
+
+/// Removes up to `count` elements from `start` on as far as they are in its node, unless that is all of the node,
+/// and returns how many.
+fn remove_within(rope: &mut Rope<ListNode>, start: usize, count: usize) -> usize {
+    let Some((ListNode::Packed(pack), inner)) = rope.locate(start) else { return 0 };
+    let taken = count.min(pack.len() - inner);
+    if taken == 0 || taken == pack.len() {
+        return 0;
+    }
+    rope.update(start, |node, inner| match node {
+        ListNode::Packed(pack) => pack.remove_range(inner, taken),
+        ListNode::Plain(_) => unreachable!("a packed node was located"),
+    });
+    taken
 }
 
 /// Removes up to `limit` elements equal to `needle` from one end on, and returns how many. Nodes

@@ -147,25 +147,32 @@ pub(super) fn step_back(bytes: &[u8], at: usize) -> usize {
 
 /// Reads the entry at `at`.
 pub(super) fn decode(bytes: &[u8], at: usize) -> Entry<'_> {
+    read(bytes, at).0
+}
+
+/// Reads the entry at `at`; gives it with the offset of what follows it.
+pub(super) fn read(bytes: &[u8], at: usize) -> (Entry<'_>, usize) {
     let first = bytes[at];
-    match first {
-        0..STR_6 => Entry::Int(i64::from(first)),
-        STR_6..INT_13 => Entry::Str(&bytes[at + 1..at + 1 + usize::from(first & 0x3F)]),
+    let string = |head: usize, len: usize| (Entry::Str(&bytes[at + head..at + head + len]), head + len);
+    let (entry, len) = match first {
+        0..STR_6 => (Entry::Int(i64::from(first)), 1),
+        STR_6..INT_13 => string(1, usize::from(first & 0x3F)),
         INT_13..STR_12 => {
             // Shifting the 13 bits to the top and back down spreads their sign.
             let raw = i16::from_be_bytes([first, bytes[at + 1]]) << 3;
-            Entry::Int(i64::from(raw >> 3))
+            (Entry::Int(i64::from(raw >> 3)), 2)
         }
-        STR_12..STR_32 => Entry::Str(&bytes[at + 2..at + entry_len(bytes, at)]),
-        STR_32 => Entry::Str(&bytes[at + 5..at + entry_len(bytes, at)]),
-        INT_16 => Entry::Int(i64::from(i16::from_le_bytes(array(bytes, at + 1)))),
+        STR_12..STR_32 => string(2, usize::from(first & 0x0F) << 8 | usize::from(bytes[at + 1])),
+        STR_32 => string(5, u32::from_le_bytes(array(bytes, at + 1)) as usize),
+        INT_16 => (Entry::Int(i64::from(i16::from_le_bytes(array(bytes, at + 1)))), 3),
         INT_24 => {
             let [low, middle, high] = array(bytes, at + 1);
-            Entry::Int(i64::from(i32::from_le_bytes([0, low, middle, high]) >> 8))
+            (Entry::Int(i64::from(i32::from_le_bytes([0, low, middle, high]) >> 8)), 4)
         }
-        INT_32 => Entry::Int(i64::from(i32::from_le_bytes(array(bytes, at + 1)))),
-        _ => Entry::Int(i64::from_le_bytes(array(bytes, at + 1))),
-    }
+        INT_32 => (Entry::Int(i64::from(i32::from_le_bytes(array(bytes, at + 1)))), 5),
+        _ => (Entry::Int(i64::from_le_bytes(array(bytes, at + 1))), 9),
+    };
+    (entry, at + len + backlen_size(len))
 }
 
 /// Checks a whole listpack and counts its entries.

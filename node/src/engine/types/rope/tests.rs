@@ -36,7 +36,7 @@ impl<L: Leaf> Rope<L> {
             }
         }
         let leaves = self.root.as_ref().map_or(0, |root| visit(root, self.height));
-        assert_eq!(leaves, self.leaf_count);
+        assert_eq!(leaves, self.leaf_count());
         if self.height > 0 {
             assert!(self.root.as_ref().is_some_and(|root| root.width() >= 2));
         }
@@ -52,6 +52,8 @@ enum Op {
     Remove(prop::sample::Index),
     RemoveRun(prop::sample::Index, usize),
     Reweigh(prop::sample::Index, usize),
+    Rotate(prop::sample::Index),
+    CutOut(prop::sample::Index, prop::sample::Index),
     Freeze,
 }
 
@@ -65,6 +67,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => index().prop_map(Op::Remove),
         1 => (index(), 1usize..100).prop_map(|(at, count)| Op::RemoveRun(at, count)),
         4 => (index(), 0usize..5).prop_map(|(at, weight)| Op::Reweigh(at, weight)),
+        2 => index().prop_map(Op::Rotate),
+        1 => (index(), index()).prop_map(|(one, other)| Op::CutOut(one, other)),
         1 => Just(Op::Freeze),
     ]
 }
@@ -100,6 +104,23 @@ proptest! {
                     let at = at.index(model.len() + 1);
                     rope.insert(begin(&model, at), piece(weight));
                     model.insert(at, piece(weight));
+                }
+                Op::Rotate(at) => {
+                    let at = at.index(model.len() + 1);
+                    let mut back = rope.split_off(begin(&model, at));
+                    rope.check();
+                    back.check();
+                    back.append(rope);
+                    rope = back;
+                    model.rotate_left(at);
+                }
+                Op::CutOut(one, other) => {
+                    let (one, other) = (one.index(model.len() + 1), other.index(model.len() + 1));
+                    // Most of the rope stays, so that it has a chance to grow.
+                    let (from, to) = (one.min(other), one.min(other) + one.abs_diff(other) / 4);
+                    let mut removed = rope.split_off(begin(&model, from));
+                    rope.append(removed.split_off(begin(&model, to) - begin(&model, from)));
+                    prop_assert_eq!(contents(&removed), model.drain(from..to).collect::<Vec<_>>());
                 }
                 Op::Freeze => frozen = (rope.clone(), model.clone()),
                 _ if model.is_empty() => prop_assert!(rope.remove(0).is_none() && rope.is_empty()),
@@ -166,6 +187,17 @@ fn a_rope_pushed_together_has_full_branches() {
         rope.check();
         assert_eq!(rope.height, 2, "no branch is left half full");
     }
+}
+
+#[test]
+fn a_long_run_of_one_leaf_is_made_of_few_branches() {
+    let mut rope = Rope::new();
+    rope.push_back_repeated(Piece { id: 1, weight: 3 }, 1_000_000);
+    rope.check();
+    assert_eq!((rope.weight(), rope.leaf_count()), (3_000_000, 1_000_000));
+    assert!(rope.height <= 8, "height {}", rope.height);
+    rope.update(1_500_000, |piece, _| piece.id = 2);
+    assert_eq!(rope.leaves().filter(|piece| piece.id == 2).count(), 1);
 }
 
 #[test]
