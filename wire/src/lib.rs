@@ -5,4 +5,12 @@
 //! errors; they never panic on input and never allocate by a length that a peer
 //! merely claims.
 
+pub mod directives;
+pub mod glob;
+pub mod log;
+pub mod quoting;
 pub mod resp;
+pub mod slots;
+
+/// The Redis version whose behaviour the suite has, as `INFO` and error texts name it.
+pub const REDIS_VERSION: &str = "7.2.4";

@@ -1,5 +1,237 @@
 //! The database: commands in, replies and effects out; no I/O, no clock.
+//!
+//! [`Engine`] is a plain struct with one owner. The driver begins a batch for a client with the
+//! time of the batch, executes commands against it, and afterwards takes what has to reach the
+//! outside: the stream of effects, pushes to other clients, requests that only the outside can
+//! fulfil. Given the same inputs it gives the same outputs.
 
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::SeedableRng;
+
+use redoubt_wire::resp::reply::{Protocol, Reply};
+
+use crate::config::{Config, KeyspaceEvents};
+
+pub mod clients;
 pub mod commands;
+pub mod door;
+pub mod effects;
+pub mod error;
+pub mod execute;
 pub mod keyspace;
+pub mod lru;
+pub mod pubsub;
+pub mod request;
+pub mod session;
+pub mod stats;
+pub mod transaction;
 pub mod types;
+
+use clients::Clients;
+use effects::Effects;
+use keyspace::Keyspace;
+use pubsub::PubSub;
+use request::{Hole, Output};
+use session::{ClientId, Session};
+use stats::Stats;
+use transaction::WatchIndex;
+
+/// The role of this node, as far as commands have to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Takes writes.
+    Master,
+    /// Follows the master at this address.
+    Replica {
+        /// Host name or address, as REPLICAOF gave it.
+        host: String,
+        /// Port.
+        port: u16,
+        /// The link is up and in sync.
+        link_up: bool,
+    },
+}
+
+/// The whole database.
+#[derive(Debug)]
+pub struct Engine {
+    /// The directives in force.
+    pub config: Config,
+    /// The databases. Only this folder changes them; see `door`.
+    pub(crate) keyspace: Keyspace,
+    /// All sessions but the running one.
+    pub clients: Clients,
+    /// Who listens to what.
+    pub pubsub: PubSub,
+    /// What changed, for those who replay it.
+    pub effects: Effects,
+    /// Counters for INFO.
+    pub stats: Stats,
+    /// Master or replica.
+    pub role: Role,
+    /// The dataset is being read; most commands answer LOADING.
+    pub loading: bool,
+    /// The last save failed: with `stop-writes-on-bgsave-error` writes and PING answer MISCONF.
+    pub save_failed: bool,
+    /// Replicas that count for `min-replicas-to-write`.
+    pub good_replicas: usize,
+    /// Unix time of this batch, in ms.
+    pub now_ms: i64,
+    /// Unix time until which clients are paused, in ms, and whether only writes are.
+    pub pause: Option<Pause>,
+    watch: WatchIndex,
+    /// Clients whose watched keys changed since they were last told.
+    dirty_watchers: Vec<ClientId>,
+    outputs: Vec<Output>,
+    holes: Vec<Hole>,
+    /// Pushes to the running client, which stand before the reply of the running command.
+    own_pushes: Vec<u8>,
+    /// The running client and the protocol it speaks.
+    current: Option<(ClientId, Protocol)>,
+    /// The commands come from our master's stream: they always pass and leave no effects of
+    /// their own, since the stream's bytes go on as they are.
+    applying: bool,
+    /// The running client asked not to touch access fields.
+    no_touch: bool,
+    /// Commits and effects of the running command, for the check that both or neither exist.
+    commits: usize,
+    effects_seen: usize,
+    /// Reads a monotonic counter in ns; it only times commands.
+    ticks: fn() -> u64,
+    last_tick: u64,
+    rng: Xoshiro256PlusPlus,
+}
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Unix ms.
+    pub until_ms: i64,
+    /// ALL rather than WRITE.
+    pub all: bool,
+}
+
+impl Engine {
+    /// An empty database with its directives, whose every random choice follows from `seed`.
+    /// `ticks` reads a monotonic counter in ns.
+    pub fn new(config: Config, seed: u64, ticks: fn() -> u64) -> Self {
+        use rand::RngCore;
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let hash_seed = [rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()];
+        let databases = config.databases as usize;
+        Engine {
+            config,
+            keyspace: Keyspace::new(databases, hash_seed),
+            clients: Clients::default(),
+            pubsub: PubSub::default(),
+            effects: Effects::default(),
+            stats: Stats::new(commands::COMMANDS.rows().len()),
+            role: Role::Master,
+            loading: false,
+            save_failed: false,
+            good_replicas: 0,
+            now_ms: 0,
+            pause: None,
+            watch: WatchIndex::default(),
+            dirty_watchers: Vec::new(),
+            outputs: Vec::new(),
+            holes: Vec::new(),
+            own_pushes: Vec::new(),
+            current: None,
+            applying: false,
+            no_touch: false,
+            commits: 0,
+            effects_seen: 0,
+            ticks,
+            last_tick: 0,
+            rng,
+        }
+    }
+
+    /// The keyspace events that are published.
+    pub(crate) fn events(&self) -> KeyspaceEvents {
+        self.config.notify_keyspace_events
+    }
+
+    /// Whether this node is a master.
+    pub fn is_master(&self) -> bool {
+        self.role == Role::Master
+    }
+
+    /// Whether CLIENT PAUSE holds writes back, and with them everything that would change the
+    /// dataset by itself.
+    pub fn writes_paused(&self) -> bool {
+        self.pause.is_some_and(|p| self.now_ms < p.until_ms)
+    }
+
+    /// A new client.
+    pub fn connect(&mut self, addr: &str, laddr: &str, fd: i32, now_ms: i64) -> ClientId {
+        let id = self.clients.next_id();
+        let open = self.config.requirepass.is_none();
+        self.stats.connections_received += 1;
+        self.clients.put(Box::new(Session::new(id, addr, laddr, fd, open, now_ms)));
+        id
+    }
+
+    /// A client is gone: its watches and subscriptions go with it.
+    pub fn disconnect(&mut self, id: ClientId) {
+        let Some(mut session) = self.clients.take(id) else { return };
+        self.unwatch_all(&mut session);
+        self.unsubscribe_all(&mut session);
+    }
+
+    /// Forgets a session's subscriptions without telling it.
+    pub(crate) fn unsubscribe_all(&mut self, session: &mut Session) {
+        for channel in std::mem::take(&mut session.channels) {
+            self.pubsub.unsubscribe(&channel, session.id);
+        }
+        for pattern in std::mem::take(&mut session.patterns) {
+            self.pubsub.punsubscribe(&pattern, session.id);
+        }
+    }
+
+    /// Encodes a push for `client` in the protocol it speaks.
+    pub(crate) fn push_to(&mut self, client: ClientId, write: impl FnOnce(&mut Reply)) {
+        let Some(protocol) = self.protocol_of(client) else { return };
+        let mut reply = Reply::new(protocol);
+        if self.current.is_some_and(|(id, _)| id == client) {
+            reply.buf = std::mem::take(&mut self.own_pushes);
+            write(&mut reply);
+            self.own_pushes = reply.buf;
+        } else {
+            write(&mut reply);
+            self.outputs.push(Output::Push { client, bytes: reply.buf });
+        }
+    }
+
+    /// Asks the outside for something.
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push(output);
+    }
+
+    /// Whether there is something for the outside.
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// What the outside has to do, in order.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// What waits to be freed outside of the lock.
+    pub fn take_trash(&mut self) -> Vec<keyspace::Trash> {
+        self.keyspace.take_trash()
+    }
+
+    /// The holes that the running batch left in its replies, in order.
+    pub fn take_holes(&mut self) -> Vec<Hole> {
+        std::mem::take(&mut self.holes)
+    }
+
+    /// Whether the running batch has left holes: no command of the client may run before
+    /// they are filled.
+    pub fn has_holes(&self) -> bool {
+        !self.holes.is_empty()
+    }
+}

@@ -1,3 +1,10 @@
 //! The Redis serialisation protocol, versions 2 and 3.
 
+pub mod double;
+pub mod error;
+pub mod number;
 pub mod reply;
+pub mod request;
+pub mod value;
+
+pub use error::{ProtocolError, ReplyFault};

@@ -1,0 +1,311 @@
+//! Carries one command out: finds its row, holds it against the gates, queues or runs it.
+//!
+//! The order of the gates is Redis's, since clients see which error comes first. What a gate
+//! refuses while a MULTI is open spoils the transaction.
+
+use redoubt_wire::resp::reply::Reply;
+
+use super::commands::spec::Flags;
+use super::commands::{COMMANDS, Command, Cx};
+use super::error::{self, CommandError};
+use super::session::{Class, ClientId, ReplyMode, Session};
+use super::transaction::Queued;
+use super::{Engine, Role};
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// It is answered (or will be, through a hole).
+    Done,
+    /// CLIENT PAUSE holds it back: offer it again later.
+    Paused,
+}
+
+/// One client's turn: its session is out of the registry, commands run one after the other.
+#[derive(Debug)]
+pub struct Batch<'e> {
+    /// The engine without the session.
+    pub engine: &'e mut Engine,
+    session: Option<Box<Session>>,
+}
+
+impl Engine {
+    /// Begins the turn of `client` at Unix time `now_ms`; `None` if there is no such client.
+    pub fn begin(&mut self, client: ClientId, now_ms: i64) -> Option<Batch<'_>> {
+        let mut session = self.clients.take(client)?;
+        self.now_ms = now_ms;
+        self.last_tick = (self.ticks)();
+        session.active_ms = now_ms;
+        self.current = Some((client, session.protocol));
+        self.applying = session.class == Class::Master;
+        self.no_touch = session.no_touch;
+        Some(Batch { engine: self, session: Some(session) })
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.engine.current = None;
+        self.engine.applying = false;
+        self.engine.no_touch = false;
+        if let Some(session) = self.session.take() {
+            self.engine.clients.put(session);
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// The session whose turn it is.
+    pub fn session(&mut self) -> &mut Session {
+        self.session.as_mut().expect("a batch holds its session until it is dropped")
+    }
+
+    /// Executes one command and appends its reply, if CLIENT REPLY lets it have one.
+    pub fn execute(&mut self, args: &[&[u8]], reply: &mut Reply) -> Executed {
+        let session = self.session.as_mut().expect("a batch holds its session until it is dropped");
+        let engine = &mut *self.engine;
+        let start = reply.buf.len();
+        reply.protocol = session.protocol;
+        let executed = engine.process(session, args, reply);
+        if executed == Executed::Paused {
+            return executed;
+        }
+        if !engine.own_pushes.is_empty() {
+            let reply_len = reply.buf.len() - start;
+            reply.buf.append(&mut engine.own_pushes);
+            reply.buf[start..].rotate_left(reply_len);
+        }
+        match session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off | ReplyMode::Skip => reply.buf.truncate(start),
+            // CLIENT REPLY SKIP itself has no reply; the next command has none either.
+            ReplyMode::SkipNext => reply.buf.truncate(start),
+        }
+        session.reply_mode = match session.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            other => other,
+        };
+        if !engine.dirty_watchers.is_empty() {
+            engine.tell_watchers(session);
+        }
+        engine.no_touch = session.no_touch;
+        engine.current = Some((session.id, session.protocol));
+        executed
+    }
+}
+
+impl Engine {
+    fn process(&mut self, session: &mut Session, args: &[&[u8]], reply: &mut Reply) -> Executed {
+        let command = match resolve(session, args) {
+            Ok(command) => command,
+            Err(error) => {
+                self.refuse(session, None, error, reply);
+                return Executed::Done;
+            }
+        };
+        session.last_command = Some(command);
+        if let Err(error) = self.gates(session, command) {
+            self.refuse(session, Some(command), error, reply);
+            return Executed::Done;
+        }
+        if self.pause.is_some() && self.held_back(session, command) {
+            return Executed::Paused;
+        }
+        if session.tx.open && !runs_in_multi(command) {
+            session.tx.queue.push(Queued::new(command, args));
+            reply.simple("QUEUED");
+            return Executed::Done;
+        }
+        self.call(session, command, args, reply, false);
+        self.end_unit(session);
+        Executed::Done
+    }
+
+    /// Runs a command that has passed the gates.
+    pub(super) fn call(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        args: &[&[u8]],
+        reply: &mut Reply,
+        in_exec: bool,
+    ) {
+        let start = reply.buf.len();
+        let holes = self.holes.len();
+        let (commits, effects) = (self.commits, self.effects_seen);
+        let mut cx = Cx { engine: self, session, command, in_exec };
+        let result = (command.handler)(&mut cx, args, reply);
+        debug_assert!(
+            (self.commits > commits) == (self.effects_seen > effects),
+            "{} made {} commits and {} effects",
+            command.full_name,
+            self.commits - commits,
+            self.effects_seen - effects
+        );
+        let failed = match result {
+            Ok(()) => reply.buf.get(start) == Some(&b'-') && self.holes.len() == holes,
+            Err(error) => {
+                reply.buf.truncate(start);
+                self.stats.count_error(error.code());
+                reply.error(&error.0);
+                true
+            }
+        };
+        let tick = (self.ticks)();
+        let spent = tick.saturating_sub(self.last_tick);
+        self.last_tick = tick;
+        self.stats.commands += 1;
+        let stats = &mut self.stats.by_command[command.index];
+        stats.calls += 1;
+        stats.ns += spent;
+        stats.failed += failed as u64;
+    }
+
+    /// Ends the unit of effects of a command that ran by itself, or of a whole EXEC.
+    pub(super) fn end_unit(&mut self, session: &mut Session) {
+        if self.effects.end_unit() > 0 {
+            session.write_offset = self.effects.offset();
+        }
+    }
+
+    /// Answers a command that does not get to run.
+    fn refuse(
+        &mut self,
+        session: &mut Session,
+        command: Option<&'static Command>,
+        error: CommandError,
+        reply: &mut Reply,
+    ) {
+        if session.tx.open {
+            session.tx.aborted = true;
+        }
+        if let Some(command) = command {
+            self.stats.by_command[command.index].rejected += 1;
+            if command.spec.name == "exec" {
+                // A refused EXEC ends its transaction, and says so in Redis's words.
+                self.discard(session);
+                let text = format!("EXECABORT Transaction discarded because of: {}", error.0);
+                self.stats.count_error("EXECABORT");
+                return reply.error(&text);
+            }
+        }
+        self.stats.count_error(error.code());
+        reply.error(&error.0);
+    }
+
+    /// The flags that count: EXEC's are those of what it will run.
+    fn effective(session: &Session, command: &Command) -> Flags {
+        let mut flags = command.spec.flags;
+        if command.spec.name == "exec" {
+            for queued in &session.tx.queue {
+                flags = Flags(flags.0 | (queued.command.spec.flags.0 & Flags::WRITE.0));
+            }
+        }
+        flags
+    }
+
+    fn gates(&self, session: &Session, command: &Command) -> Result<(), CommandError> {
+        let flags = Self::effective(session, command);
+        if !session.authenticated && !flags.has(Flags::NO_AUTH) {
+            return Err(error::NO_AUTH);
+        }
+        if session.class == Class::Master {
+            return Ok(());
+        }
+        if session.tx.open && flags.has(Flags::NO_MULTI) {
+            return Err(error::NO_MULTI);
+        }
+        let write = flags.has(Flags::WRITE);
+        if self.save_failed
+            && self.config.stop_writes_on_bgsave_error
+            && !self.config.save.is_empty()
+            && self.is_master()
+            && (write || command.spec.name == "ping")
+        {
+            return Err(error::MISCONF);
+        }
+        let wanted = self.config.min_replicas_to_write as usize;
+        if write && wanted > 0 && self.is_master() && self.good_replicas < wanted {
+            return Err(error::NO_REPLICAS);
+        }
+        if write && !self.is_master() && self.config.replica_read_only {
+            return Err(error::READ_ONLY);
+        }
+        if session.in_pubsub()
+            && session.protocol == redoubt_wire::resp::reply::Protocol::Resp2
+            && !allowed_in_pubsub(command)
+        {
+            return Err(CommandError::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                command.full_name
+            )));
+        }
+        let link_down = matches!(self.role, Role::Replica { link_up: false, .. });
+        if link_down && !self.config.replica_serve_stale_data && !flags.has(Flags::STALE) {
+            return Err(error::MASTER_DOWN);
+        }
+        if self.loading && !flags.has(Flags::LOADING) {
+            return Err(error::LOADING);
+        }
+        Ok(())
+    }
+
+    /// Whether CLIENT PAUSE postpones the command.
+    fn held_back(&mut self, session: &Session, command: &Command) -> bool {
+        let Some(pause) = self.pause else { return false };
+        if self.now_ms >= pause.until_ms {
+            self.pause = None;
+            return false;
+        }
+        if session.class != Class::Normal {
+            return false;
+        }
+        let flags = Self::effective(session, command);
+        pause.all || flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)
+    }
+
+    /// Marks the transactions of those whose watched keys changed.
+    fn tell_watchers(&mut self, own: &mut Session) {
+        for id in std::mem::take(&mut self.dirty_watchers) {
+            if id == own.id {
+                own.tx.dirty = true;
+            } else if let Some(session) = self.clients.get_mut(id) {
+                session.tx.dirty = true;
+            }
+        }
+    }
+}
+
+/// The row that `args` call; a pipeline of one command looks it up once.
+fn resolve(session: &Session, args: &[&[u8]]) -> Result<&'static Command, CommandError> {
+    if let Some(last) = session.last_command
+        && last.spec.subcommands.is_empty()
+        && last.spec.parent.is_none()
+        && last.spec.name.as_bytes().eq_ignore_ascii_case(args[0])
+        && last.arity_fits(args.len())
+    {
+        return Ok(last);
+    }
+    COMMANDS.resolve(args)
+}
+
+/// Commands that act on a transaction instead of being queued in it.
+fn runs_in_multi(command: &Command) -> bool {
+    matches!(command.spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+fn allowed_in_pubsub(command: &Command) -> bool {
+    matches!(
+        command.spec.name,
+        "ping"
+            | "subscribe"
+            | "ssubscribe"
+            | "psubscribe"
+            | "unsubscribe"
+            | "sunsubscribe"
+            | "punsubscribe"
+            | "quit"
+            | "reset"
+    )
+}

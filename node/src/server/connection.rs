@@ -1,0 +1,315 @@
+//! One client's connection: a read, every complete command under one lock, a write.
+//!
+//! The loop waits for three things at once: bytes from the client, room for bytes to it, and
+//! its outbox. A turn is bounded in commands, so that no pipeline holds the others up. When a
+//! command leaves a hole in its replies, nothing behind the hole is sent and nothing more is
+//! executed until the task behind it is done.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use redoubt_wire::resp::reply::{Protocol, Reply};
+use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::clock;
+use super::outbox::{Close, Mail, Outbox};
+use super::shared::Shared;
+use crate::engine::execute::Executed;
+use crate::engine::request::Hole;
+use crate::engine::session::{Buffers, ClientId};
+
+/// A turn ends after this many commands, so that others get theirs.
+const COMMANDS_PER_TURN: usize = 256;
+/// The least room a read offers.
+const READ_BYTES: usize = 16 * 1024;
+/// Buffers above this are given back when they are empty.
+const KEEP_BYTES: usize = 64 * 1024;
+
+/// A socket of any kind.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for T {}
+
+/// Input that arrived and is not executed yet.
+#[derive(Debug, Default)]
+struct Input {
+    bytes: Vec<u8>,
+    /// Everything before is executed.
+    start: usize,
+}
+
+impl Input {
+    fn pending(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.start += n;
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+            if self.bytes.capacity() > KEEP_BYTES {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// Makes room for the rest of a request of which `wanted` bytes are known to be missing.
+    fn reserve(&mut self, wanted: usize) {
+        if self.start > 0 && self.bytes.len() + wanted > self.bytes.capacity() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.reserve(wanted);
+    }
+
+    /// One read, straight into the free end of the buffer.
+    fn poll_read(&mut self, socket: &mut impl Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let filled = self.bytes.len();
+        let room = self.bytes.capacity();
+        self.bytes.resize(room, 0);
+        let mut buf = ReadBuf::new(&mut self.bytes[filled..]);
+        let result = Pin::new(socket).poll_read(cx, &mut buf);
+        let n = buf.filled().len();
+        self.bytes.truncate(filled + n);
+        ready!(result)?;
+        Poll::Ready(Ok(n))
+    }
+}
+
+/// Why the loop woke up.
+enum Event {
+    /// So many bytes arrived; none means that the client is gone.
+    Read(usize),
+    /// The outbox had bytes, or output went out.
+    Progress,
+    /// The outbox says so.
+    Close(Close),
+}
+
+/// How a turn ended.
+enum Turn {
+    /// All that was complete is executed.
+    Idle,
+    /// There is more to execute; others go first.
+    More,
+    /// These holes have to be filled first.
+    Holes(Vec<Hole>),
+    /// CLIENT PAUSE holds the next command back.
+    Paused,
+    /// Close when the replies are out.
+    Close,
+}
+
+/// A connection between its socket and the engine.
+#[derive(Debug)]
+pub struct Connection<S> {
+    shared: Arc<Shared>,
+    socket: S,
+    id: ClientId,
+    outbox: Arc<Outbox>,
+    input: Input,
+    parser: RequestParser,
+    reply: Reply,
+    /// How much of the reply is written.
+    sent: usize,
+}
+
+impl<S: Socket> Connection<S> {
+    /// A connection of client `id`, whose outbox is `outbox`.
+    pub fn new(shared: Arc<Shared>, socket: S, id: ClientId, outbox: Arc<Outbox>) -> Self {
+        Connection {
+            shared,
+            socket,
+            id,
+            outbox,
+            input: Input::default(),
+            parser: RequestParser::new(),
+            reply: Reply::new(Protocol::Resp2),
+            sent: 0,
+        }
+    }
+
+    /// Serves the client until either side closes.
+    pub async fn serve(mut self) {
+        let _ = self.run().await;
+        self.shared.lock().disconnect(self.id);
+    }
+
+    async fn run(&mut self) -> io::Result<()> {
+        let mut wanted = READ_BYTES;
+        loop {
+            match self.wait(wanted).await? {
+                Event::Read(0) => return Ok(()),
+                Event::Read(_) => {}
+                Event::Progress => continue,
+                Event::Close(Close::Now) => return Ok(()),
+                Event::Close(Close::AfterReplies) => return self.flush().await,
+            }
+            loop {
+                let (turn, fed_replicas, missing) = self.turn();
+                wanted = missing.max(READ_BYTES);
+                if fed_replicas {
+                    // The replicas' writers are awake and ahead of us in the queue: what is
+                    // acknowledged below is in their sockets by then.
+                    tokio::task::yield_now().await;
+                }
+                match turn {
+                    Turn::Idle => {
+                        self.try_flush()?;
+                        break;
+                    }
+                    Turn::More => {
+                        self.try_flush()?;
+                        tokio::task::yield_now().await;
+                    }
+                    Turn::Holes(holes) => self.fill(holes).await?,
+                    Turn::Paused => {
+                        self.try_flush()?;
+                        self.shared.pause_over().await;
+                    }
+                    Turn::Close => return self.flush().await,
+                }
+            }
+        }
+    }
+
+    /// Waits for input, the outbox, or room for pending output.
+    async fn wait(&mut self, wanted: usize) -> io::Result<Event> {
+        self.input.reserve(wanted);
+        poll_fn(|cx| {
+            match self.outbox.poll(cx, &mut self.reply.buf) {
+                Poll::Ready(Mail::Bytes) => {
+                    self.try_flush()?;
+                    return Poll::Ready(Ok(Event::Progress));
+                }
+                Poll::Ready(Mail::Close(close)) => return Poll::Ready(Ok(Event::Close(close))),
+                Poll::Pending => {}
+            }
+            if self.sent < self.reply.buf.len() && self.poll_write(cx)?.is_ready() {
+                return Poll::Ready(Ok(Event::Progress));
+            }
+            self.input.poll_read(&mut self.socket, cx).map_ok(Event::Read)
+        })
+        .await
+    }
+
+    /// Executes what is complete, under one lock.
+    fn turn(&mut self) -> (Turn, bool, usize) {
+        let now_ms = clock::unix_ms();
+        let mut missing = 0;
+        let mut core = self.shared.lock();
+        let max_bulk_len = core.engine.config.proto_max_bulk_len as usize;
+        let Some(mut batch) = core.engine.begin(self.id, now_ms) else { return (Turn::Close, false, 0) };
+        let mut limits = Limits { max_bulk_len, authenticated: true, ..Limits::default() };
+        batch.session().buffers = Buffers {
+            input: self.input.pending().len(),
+            input_free: self.input.bytes.capacity() - self.input.bytes.len(),
+            output: self.reply.buf.len() - self.sent,
+        };
+        let mut turn = Turn::More;
+        for _ in 0..COMMANDS_PER_TURN {
+            limits.authenticated = batch.session().authenticated;
+            let executed = match self.parser.parse(self.input.pending(), &limits) {
+                Ok(Parsed::Complete { len }) => {
+                    let args = self.parser.args(self.input.pending());
+                    let executed = batch.execute(&args, &mut self.reply);
+                    drop(args);
+                    (len, executed)
+                }
+                Ok(Parsed::Empty { len }) => (len, Executed::Done),
+                Ok(Parsed::Incomplete { wanted }) => {
+                    missing = wanted;
+                    turn = Turn::Idle;
+                    break;
+                }
+                Err(error) => {
+                    self.reply.error(&format!("ERR {error}"));
+                    turn = Turn::Close;
+                    break;
+                }
+            };
+            match executed {
+                (len, Executed::Done) => self.input.consume(len),
+                (_, Executed::Paused) => {
+                    turn = Turn::Paused;
+                    break;
+                }
+            }
+            if batch.session().close_asap {
+                turn = Turn::Close;
+                break;
+            }
+            if batch.engine.has_holes() {
+                turn = Turn::Holes(batch.engine.take_holes());
+                break;
+            }
+        }
+        drop(batch);
+        let delivered = self.shared.deliver(&mut core);
+        (turn, delivered.fed_replicas, missing)
+    }
+
+    /// Carries the tasks out in order, and puts what they answer into their places. What stands
+    /// before a hole is final and goes out first.
+    async fn fill(&mut self, holes: Vec<Hole>) -> io::Result<()> {
+        let mut cut = holes.first().map_or(0, |h| h.at);
+        let mut tail = self.reply.buf.split_off(cut);
+        for hole in holes {
+            let rest = tail.split_off(hole.at - cut);
+            cut = hole.at;
+            self.reply.buf.append(&mut tail);
+            tail = rest;
+            self.try_flush()?;
+            let shared = self.shared.clone();
+            let mut task = pin!(shared.perform(self.id, hole.task, self.reply.protocol));
+            let bytes = loop {
+                tokio::select! {
+                    bytes = &mut task => break bytes,
+                    event = self.wait(READ_BYTES) => match event? {
+                        Event::Read(0) | Event::Close(Close::Now) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                        Event::Close(Close::AfterReplies) => break task.await,
+                        Event::Read(_) | Event::Progress => {}
+                    },
+                }
+            };
+            self.reply.buf.extend_from_slice(&bytes);
+        }
+        self.reply.buf.append(&mut tail);
+        self.try_flush()
+    }
+
+    /// Writes what it can without waiting.
+    fn try_flush(&mut self) -> io::Result<()> {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match self.poll_write(&mut cx) {
+            Poll::Ready(result) => result,
+            // `wait` polls again with the task's own waker.
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Writes everything, waiting for room.
+    async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_write(cx)).await
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.reply.buf.len() {
+            let n = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.reply.buf[self.sent..]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += n;
+        }
+        self.sent = 0;
+        self.reply.buf.clear();
+        if self.reply.buf.capacity() > KEEP_BYTES {
+            self.reply.buf = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}

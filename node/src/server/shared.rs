@@ -1,0 +1,127 @@
+//! What all threads of a node share: the engine behind its lock, and the way from its outputs
+//! to the connections they are for.
+//!
+//! The lock is held for one batch of one client. Outputs are delivered while it is held, so
+//! that two batches cannot overtake each other on their way to a third client.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::outbox::{Close, Outbox};
+use crate::engine::Engine;
+use crate::engine::keyspace::Trash;
+use crate::engine::request::Output;
+use crate::engine::session::ClientId;
+
+/// Shared by the workers, the control thread and the pool.
+#[derive(Debug)]
+pub struct Shared {
+    core: Mutex<Core>,
+    /// Requests to the control thread.
+    pub control: UnboundedSender<Control>,
+    /// Told when CLIENT PAUSE ends early.
+    pub unpaused: Notify,
+    /// Garbage for the pool.
+    pub trash: UnboundedSender<Vec<Trash>>,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+pub struct Core {
+    /// The database.
+    pub engine: Engine,
+    outboxes: HashMap<ClientId, Arc<Outbox>, ahash::RandomState>,
+    /// The effects of the last batch, on their way to the backlog.
+    effects: Vec<u8>,
+}
+
+/// A request to the control thread.
+#[derive(Debug)]
+pub enum Control {
+    /// REPLICAOF has changed the role.
+    RoleChanged,
+    /// SHUTDOWN ABORT.
+    AbortShutdown,
+}
+
+/// What became of the outputs of a batch, as far as the connection itself has to know.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    /// Replicas were fed: let their writers go first.
+    pub fed_replicas: bool,
+}
+
+impl Shared {
+    /// Shares `engine`.
+    pub fn new(
+        engine: Engine,
+        control: UnboundedSender<Control>,
+        trash: UnboundedSender<Vec<Trash>>,
+    ) -> Self {
+        let core = Core { engine, outboxes: HashMap::default(), effects: Vec::new() };
+        Shared { core: Mutex::new(core), control, unpaused: Notify::new(), trash }
+    }
+
+    /// Takes the engine's lock, for one batch and never across an `.await`.
+    pub fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock()
+    }
+
+    /// Sends what the engine has for the outside on its way.
+    pub fn deliver(&self, core: &mut Core) -> Delivered {
+        let delivered = Delivered::default();
+        if !core.engine.effects.is_empty() {
+            core.engine.effects.take(&mut core.effects);
+        }
+        if core.engine.has_outputs() {
+            for output in core.engine.take_outputs() {
+                self.route(core, output);
+            }
+        }
+        let trash = core.engine.take_trash();
+        if !trash.is_empty() {
+            // With the pool gone the process is ending, and dropping here is as good.
+            let _ = self.trash.send(trash);
+        }
+        delivered
+    }
+
+    fn route(&self, core: &mut Core, output: Output) {
+        match output {
+            Output::Push { client, bytes } => {
+                if let Some(outbox) = core.outboxes.get(&client) {
+                    outbox.push(&bytes);
+                }
+            }
+            Output::Close { client, after_reply } => {
+                if let Some(outbox) = core.outboxes.get(&client) {
+                    outbox.close(if after_reply { Close::AfterReplies } else { Close::Now });
+                }
+            }
+            Output::RoleChanged => drop(self.control.send(Control::RoleChanged)),
+            Output::Unpaused => self.unpaused.notify_waiters(),
+            Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
+            Output::AttachReplica { .. } | Output::Replconf { .. } | Output::AskReplicas => {}
+        }
+    }
+}
+
+impl Core {
+    /// Registers a connection and its outbox.
+    pub fn connect(&mut self, addr: &str, laddr: &str, fd: i32, now_ms: i64) -> (ClientId, Arc<Outbox>) {
+        let id = self.engine.connect(addr, laddr, fd, now_ms);
+        let outbox = Arc::new(Outbox::default());
+        self.outboxes.insert(id, outbox.clone());
+        (id, outbox)
+    }
+
+    /// Forgets a connection.
+    pub fn disconnect(&mut self, id: ClientId) {
+        self.outboxes.remove(&id);
+        self.engine.disconnect(id);
+    }
+}
