@@ -1,3 +1,342 @@
 //! The command line of `redoubt-lab`.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use redoubt_lab::bench::{self, Contestant, peers};
+use redoubt_lab::binaries::Binaries;
+use redoubt_lab::deployment::Shape;
+use redoubt_lab::failover::{Fault, Plan};
+use redoubt_lab::launcher::Launch;
+use redoubt_lab::load::Pace;
+use redoubt_lab::scratch::Scratch;
+use redoubt_lab::{LabError, Result, demo};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Starts Redoubt deployments on this machine, breaks them, and measures what their clients notice.
+///
+/// Everything runs on free loopback ports in a temporary directory, without root; nothing is left behind.
+#[derive(Parser, Debug)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Show one failover: a master is killed under load, a replica takes over, the old master returns.
+    Demo(DemoArgs),
+    /// Start a deployment, say how to reach it, and leave it running until Ctrl-C.
+    Up(DeploymentArgs),
+    /// Measure, side by side with other servers.
+    #[command(subcommand)]
+    Bench(BenchVerb),
+    /// Become a server that dies with the process that asked for it.
+    #[command(name = redoubt_lab::launcher::VERB, hide = true)]
+    RunChild(Launch),
+}
+
+#[derive(Subcommand, Debug)]
+enum BenchVerb {
+    /// How long clients cannot write when the master fails, and what they lose.
+    Failover(FailoverArgs),
+    /// Processor time per request, throughput and latency, one core for the server.
+    Speed(SpeedArgs),
+    /// Bytes that a small key costs.
+    Memory(MemoryArgs),
+}
+
+#[derive(Args, Debug)]
+struct DeploymentArgs {
+    /// Program of the data nodes [default: redoubt-node beside this program, or $REDOUBT_NODE_BIN]
+    #[arg(long, value_name = "PROGRAM")]
+    node_bin: Option<PathBuf>,
+    /// Program of the Sentinels [default: redoubt-sentinel beside this program, or $REDOUBT_SENTINEL_BIN]
+    #[arg(long, value_name = "PROGRAM")]
+    sentinel_bin: Option<PathBuf>,
+    /// After how long without a valid answer a Sentinel takes the master for down
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    down_after_ms: u64,
+    /// Keep the servers' directories, with configuration and logs
+    #[arg(long)]
+    keep: bool,
+}
+
+impl DeploymentArgs {
+    fn binaries(&self) -> Result<Binaries> {
+        Binaries::locate_and_build(self.node_bin.clone(), self.sentinel_bin.clone())
+    }
+
+    fn shape(&self) -> Result<Shape> {
+        Ok(Shape { down_after_ms: self.down_after_ms, ..Shape::usual(self.binaries()?) })
+    }
+}
+
+#[derive(Args, Debug)]
+struct LoadArgs {
+    /// Connections that write
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    writers: usize,
+    /// Pause between the writes of one connection; 0: as fast as they are acknowledged
+    #[arg(long, value_name = "MS", default_value_t = 1)]
+    pace_ms: u64,
+}
+
+impl LoadArgs {
+    fn pace(&self) -> Pace {
+        Pace { writers: self.writers, interval: Duration::from_millis(self.pace_ms) }
+    }
+}
+
+#[derive(Args, Debug)]
+struct DemoArgs {
+    #[command(flatten)]
+    deployment: DeploymentArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+    /// What happens to the master
+    #[arg(long, value_enum, default_value_t = Fault::Sigkill)]
+    fault: Fault,
+}
+
+#[derive(Args, Debug)]
+struct FailoverArgs {
+    #[command(flatten)]
+    deployment: DeploymentArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+    /// The way of staying up
+    #[arg(long, value_enum, default_value_t = Mode::Sentinel)]
+    mode: Mode,
+    /// What happens to the master
+    #[arg(long, value_enum, default_value_t = FaultChoice::Both)]
+    fault: FaultChoice,
+    /// Rounds for each fault
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// Measure the installed redis-server and redis-sentinel as well
+    #[arg(long)]
+    peer_real: bool,
+    /// Write every round's figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum Mode {
+    /// Sentinels supervise a master and its replicas
+    Sentinel,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum FaultChoice {
+    /// The process dies
+    Sigkill,
+    /// The process hangs
+    Sigstop,
+    /// One after the other
+    Both,
+}
+
+#[derive(Args, Debug)]
+struct ServersArgs {
+    /// A server under the name for the report; repeat it. The first is compared with the best of the others
+    /// [default: redoubt=PATH of redoubt-node]
+    #[arg(long, value_name = "NAME=PATH")]
+    server: Vec<Contestant>,
+    /// Add the peers that are installed: Debian's Redis, and those of tests/peers
+    #[arg(long)]
+    peers: bool,
+    /// Write all figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep the servers' directories, with their logs
+    #[arg(long)]
+    keep: bool,
+}
+
+impl ServersArgs {
+    fn contestants(&self) -> Result<Vec<Contestant>> {
+        let mut all = self.server.clone();
+        if all.is_empty() {
+            let program = Binaries::locate_and_build(None, None)?.node;
+            all.push(Contestant { name: "redoubt".into(), program });
+        }
+        if self.peers {
+            all.extend(peers::installed());
+            if all.len() < 4 {
+                eprintln!("not all peers are installed: {}", peers::HINT);
+            }
+        }
+        for (index, one) in all.iter().enumerate() {
+            if all[..index].iter().any(|other| other.name == one.name) {
+                return Err(LabError::Other(format!(
+                    "two servers are named {}: give each its own name",
+                    one.name
+                )));
+            }
+        }
+        Ok(all)
+    }
+}
+
+#[derive(Args, Debug)]
+struct SpeedArgs {
+    #[command(flatten)]
+    servers: ServersArgs,
+    /// Rounds; the report shows their medians
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// How long one measurement takes
+    #[arg(long, value_name = "MS", default_value_t = 1_500, value_parser = clap::value_parser!(u64).range(10..))]
+    duration_ms: u64,
+    /// How many different keys
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    keyspace: u64,
+    /// Bytes of a value
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    value_size: usize,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    connections: usize,
+    /// Requests in one write, one measurement for each
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 16], value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000))]
+    pipeline: Vec<usize>,
+}
+
+#[derive(Args, Debug)]
+struct MemoryArgs {
+    #[command(flatten)]
+    servers: ServersArgs,
+    /// How many keys, of 15 bytes with values of 16
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    keys: u64,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Verb::RunChild(launch) = cli.verb {
+        eprintln!("redoubt-lab: {}", launch.run());
+        return ExitCode::FAILURE;
+    }
+    // One thread: servers die with the thread that started them, so it has to be the main one.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("redoubt-lab: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Whichever ends first, the other is dropped, and with it every server and directory.
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = dispatch(cli.verb) => outcome,
+            interrupted = interruption() => interrupted,
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(LabError::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("redoubt-lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn interruption() -> Result<()> {
+    let listen = |kind| signal(kind).map_err(LabError::io("cannot listen for signals"));
+    let (mut interrupt, mut terminate, mut hangup) =
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Err(LabError::Interrupted)
+}
+
+async fn dispatch(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Demo(args) => {
+            let plan =
+                Plan { fault: args.fault, pace: args.load.pace(), steady: Duration::from_millis(1_500) };
+            demo::demo(&args.deployment.shape()?, plan, Scratch::new(args.deployment.keep)?).await
+        }
+        Verb::Up(args) => demo::up(&args.shape()?, Scratch::new(args.keep)?).await,
+        Verb::Bench(BenchVerb::Failover(args)) => bench_failover(args).await,
+        Verb::Bench(BenchVerb::Speed(args)) => bench_speed(args).await,
+        Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
+        Verb::RunChild(launch) => Err(launch.run()),
+    }
+}
+
+async fn bench_failover(args: FailoverArgs) -> Result<()> {
+    let Mode::Sentinel = args.mode;
+    let own = args.deployment.binaries()?;
+    let name = own.node.file_name().map_or("own".into(), |name| name.to_string_lossy().into_owned());
+    let mut suites = vec![(name, own)];
+    if args.peer_real {
+        suites.push(("peer: redis".to_string(), Binaries::redis()?));
+    }
+    let faults = match args.fault {
+        FaultChoice::Sigkill => vec![Fault::Sigkill],
+        FaultChoice::Sigstop => vec![Fault::Sigstop],
+        FaultChoice::Both => vec![Fault::Sigkill, Fault::Sigstop],
+    };
+    let options = bench::failover::Options {
+        suites,
+        faults,
+        rounds: args.rounds,
+        down_after_ms: args.deployment.down_after_ms,
+        pace: args.load.pace(),
+        keep: args.deployment.keep,
+    };
+    let results = bench::failover::run(&options).await?;
+    println!("milliseconds, medians over the rounds; down-after {} ms", options.down_after_ms);
+    print!("{}", bench::failover::table(&results));
+    save(args.json, &results)
+}
+
+async fn bench_speed(args: SpeedArgs) -> Result<()> {
+    let options = bench::speed::Options {
+        contestants: args.servers.contestants()?,
+        rounds: args.rounds,
+        duration: Duration::from_millis(args.duration_ms),
+        keyspace: args.keyspace,
+        value_size: args.value_size,
+        connections: args.connections,
+        pipelines: args.pipeline,
+        keep: args.servers.keep,
+    };
+    let samples = bench::speed::run(&options).await?;
+    println!(
+        "{} connections, {} keys, values of {} bytes; medians of {} rounds",
+        options.connections, options.keyspace, options.value_size, options.rounds
+    );
+    print!("{}", bench::speed::table(&options, &samples));
+    save(args.servers.json, &samples)
+}
+
+async fn bench_memory(args: MemoryArgs) -> Result<()> {
+    let costs = bench::memory::run(&args.servers.contestants()?, args.keys, args.servers.keep).await?;
+    print!("{}", bench::memory::table(&costs));
+    save(args.servers.json, &costs)
+}
+
+fn save(path: Option<PathBuf>, results: &impl serde::Serialize) -> Result<()> {
+    path.map_or(Ok(()), |path| bench::write_json(&path, results))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}
