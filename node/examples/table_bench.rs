@@ -129,6 +129,9 @@ fn run(keys: usize) {
         let key = order(n);
         black_box(table.remove(table.hash(&key), &key).expect("the key is there"));
     });
+    longest("nothing but a hash, for comparison", keys, |n| {
+        black_box(table.hash(&order(n)));
+    });
     let mut table = new();
     longest("insert", keys, |n| insert(&mut table, &key(n, keys)));
     longest("remove", keys, |n| {

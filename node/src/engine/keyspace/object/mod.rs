@@ -36,7 +36,8 @@ use std::ptr::{self, NonNull};
 
 use self::header::{Form, Header};
 pub use self::value::{Kind, Value, ValueMut, ValueRef};
-use crate::engine::types::entry::canonical_int;
+/// Reads the canonical text of an integer, the one form in which a string is stored as one.
+pub use crate::engine::types::entry::canonical_int as parse_int;
 use crate::engine::types::{Blob, List, Set};
 use crate::memory::{class_index, class_size, prefetch, size_class};
 
@@ -68,7 +69,7 @@ unsafe impl Sync for Object {}
 impl Object {
     /// A string, stored as an integer if it is the text of one.
     pub fn new_string(key: &[u8], value: &[u8], expiry_ms: Option<i64>) -> Object {
-        match canonical_int(value) {
+        match parse_int(value) {
             Some(n) => Self::new_int(key, n, expiry_ms),
             None => Self::new_bytes(key, value, expiry_ms),
         }
@@ -209,7 +210,7 @@ impl Object {
     /// Replaces the value, of whatever kind, by a string, as [`Object::new_string`] would store it. Takes no memory if the
     /// allocation fits, and gives none back unless half of it or more would be left over.
     pub fn set_string(&mut self, value: &[u8]) {
-        match canonical_int(value) {
+        match parse_int(value) {
             Some(n) => self.set_int(n),
             None => self.set_bytes(value),
         }
