@@ -5,7 +5,7 @@
 
 use super::lzf::Compressor;
 use super::{DEFAULT_VERSION, MAX_VERSION, MIN_WRITE_VERSION, container, crc64, encoding, kind, opcode};
-use crate::engine::keyspace::object::ValueRef;
+use crate::engine::keyspace::object::{Value, ValueRef};
 use crate::engine::types::entry::canonical_int;
 use crate::engine::types::list::NodeRef;
 use crate::engine::types::{Blob, Entry, IntSet, List, ListPack, Set};
@@ -305,6 +305,18 @@ impl Encoder {
         } else {
             self.out.push(encoding::MARK | encoding::INT32);
             self.out.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for ValueRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Int(number) => ValueRef::Int(*number),
+            Value::Bytes(bytes) => ValueRef::Bytes(bytes),
+            Value::Blob(blob) => ValueRef::Blob(blob),
+            Value::List(list) => ValueRef::List(list),
+            Value::Set(set) => ValueRef::Set(set),
         }
     }
 }

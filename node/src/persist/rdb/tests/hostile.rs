@@ -1,6 +1,7 @@
 //! Files that are damaged, or made to do damage.
 
 use super::*;
+use crate::engine::keyspace::object::ValueRef;
 use crate::engine::types::IntSet;
 use crate::engine::types::list::NodeRef;
 use proptest::prelude::*;

@@ -7,7 +7,7 @@ mod threads_and_files;
 mod ziplist;
 
 use super::*;
-use crate::engine::keyspace::object::{Value, ValueRef};
+use crate::engine::keyspace::object::Value;
 use crate::engine::types::{Entry, ListLimits, ListPack, SetLimits};
 
 fn options() -> ReadOptions {
@@ -41,10 +41,8 @@ fn describe(item: &Item) -> String {
 }
 
 fn describe_value(value: &Value) -> String {
-    let words = |entries: Vec<Entry<'_>>| {
-        let words: Vec<_> =
-            entries.into_iter().map(|entry| entry.to_bytes().escape_ascii().to_string()).collect();
-        words
+    let words = |entries: Vec<Entry<'_>>| -> Vec<String> {
+        entries.into_iter().map(|entry| entry.to_bytes().escape_ascii().to_string()).collect()
     };
     match value {
         Value::Int(number) => format!("int {number}"),
@@ -56,16 +54,6 @@ fn describe_value(value: &Value) -> String {
             members.sort();
             format!("set {} {}", set.encoding_name(), members.join(" "))
         }
-    }
-}
-
-fn value_ref(value: &Value) -> ValueRef<'_> {
-    match value {
-        Value::Int(number) => ValueRef::Int(*number),
-        Value::Bytes(bytes) => ValueRef::Bytes(bytes),
-        Value::Blob(blob) => ValueRef::Blob(blob),
-        Value::List(list) => ValueRef::List(list),
-        Value::Set(set) => ValueRef::Set(set),
     }
 }
 

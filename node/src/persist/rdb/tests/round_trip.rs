@@ -70,7 +70,7 @@ proptest! {
         let mut expected = vec!["db 5".to_string(), format!("resize {} 1", keys.len())];
         writer.select_db(5, keys.len() as u64, 1);
         for (key, meta, value) in keys {
-            writer.keys().value(Head::Key { key: &key, meta }, value_ref(&value));
+            writer.keys().value(Head::Key { key: &key, meta }, (&value).into());
             if writer.buffered() > take_every {
                 bytes.append(&mut writer.take(Vec::new()));
             }
@@ -84,7 +84,7 @@ proptest! {
 
     #[test]
     fn payloads(value in value(), version in 9u32..=12, compression: bool) {
-        let payload = dump_payload(value_ref(&value), &EncodeOptions { version, compression });
+        let payload = dump_payload((&value).into(), &EncodeOptions { version, compression });
         let read = parse_payload(&payload, &options()).expect("what we write is sound");
         prop_assert_eq!(describe_value(&read), describe_value(&value));
     }
