@@ -1,3 +1,7 @@
 //! The command line of `redoubt-sentinel`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    redoubt_sentinel::run(std::env::args_os().skip(1))
+}

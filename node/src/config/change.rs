@@ -99,6 +99,7 @@ impl Config {
 
     fn assign(&mut self, row: &Row, value: &[u8]) -> Result<(), ValueError> {
         let several: Vec<&[u8]> = match row.rules.has(Rules::MULTI_ARG) {
+            true if value.is_empty() => Vec::new(),
             true => value.split(|b| *b == b' ').collect(),
             false => vec![value],
         };

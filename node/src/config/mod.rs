@@ -13,7 +13,6 @@ mod change;
 mod choices;
 mod codec;
 mod fixed;
-
 mod rewrite;
 mod row;
 mod special;
@@ -24,13 +23,13 @@ mod tests;
 pub use change::{Change, ChangeError, Circumstances};
 pub use choices::*;
 pub use codec::{Choice, Secret};
-pub use redoubt_wire::glob::glob_match;
 pub use rewrite::Rewriter;
 pub use row::{Binding, Deviation, Line, Row, Rules, Source, Standing, ValueError};
 pub use special::{KeyspaceEvents, MasterAddress, OutputLimit, OutputLimits, SavePoint, ShutdownOptions};
 pub use table::Config;
 
 use redoubt_wire::directives::{ConfigError, Directive};
+use redoubt_wire::glob::glob_match;
 use redoubt_wire::quoting::split;
 use std::collections::HashSet;
 
@@ -102,7 +101,7 @@ impl Config {
         let mut names = HashSet::new();
         for pattern in patterns {
             let mut show = |name: &[u8], row: &Row| {
-                if names.insert(name.to_vec()) {
+                if names.insert(name.to_ascii_lowercase()) {
                     shown.push((name.to_vec(), row.show(self)));
                 }
             };

@@ -7,6 +7,7 @@
 
 use super::codec::memory;
 use super::table::Config;
+use crate::bits::bits;
 use std::borrow::Cow;
 
 /// Where the arguments of a directive come from; a few directives add up in a file and replace on command.
@@ -106,34 +107,21 @@ impl<T: PartialEq, C: Codec<T>> Binding for Bound<T, C> {
     }
 }
 
-/// The rules of a directive, as a set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules(u8);
-
-impl Rules {
-    /// One argument, changeable at run time, shown by any pattern.
-    pub const NONE: Rules = Rules(0);
-    /// Set at start only.
-    pub const IMMUTABLE: Rules = Rules(1);
-    /// Holds a secret: kept out of SLOWLOG and MONITOR.
-    pub const SENSITIVE: Rules = Rules(2);
-    /// Takes several arguments; `CONFIG SET` splits its one argument at spaces.
-    pub const MULTI_ARG: Rules = Rules(4);
-    /// Left out of `CONFIG GET` patterns: named exactly or not shown.
-    pub const HIDDEN: Rules = Rules(8);
-    /// Changeable at run time only as `enable-protected-configs` allows.
-    pub const PROTECTED: Rules = Rules(16);
-    /// Not changeable while a dataset is being loaded.
-    pub const DENY_LOADING: Rules = Rules(32);
-
-    /// Both sets together.
-    pub const fn with(self, other: Rules) -> Rules {
-        Rules(self.0 | other.0)
-    }
-
-    /// Whether all of `other` is in this set.
-    pub const fn has(self, other: Rules) -> bool {
-        self.0 & other.0 == other.0
+bits! {
+    /// The rules of a directive, as a set. Without any: one argument, changeable at run time, shown by any pattern.
+    pub struct Rules(u8) {
+        /// Set at start only.
+        IMMUTABLE = 0,
+        /// Holds a secret: kept out of SLOWLOG and MONITOR.
+        SENSITIVE = 1,
+        /// Takes several arguments; `CONFIG SET` splits its one argument at spaces.
+        MULTI_ARG = 2,
+        /// Left out of `CONFIG GET` patterns: named exactly or not shown.
+        HIDDEN = 3,
+        /// Changeable at run time only as `enable-protected-configs` allows.
+        PROTECTED = 4,
+        /// Not changeable while a dataset is being loaded.
+        DENY_LOADING = 5,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::codec::{Choice, decimal, memory, memory_text, not_a_choice, single};
 use super::row::{Codec, Line, Source, ValueError, WRONG_NUMBER};
+use crate::bits::bits;
 use redoubt_wire::quoting::{quote, quote_always};
 
 /// Arguments as text, in which invalid UTF-8 becomes the replacement character.
@@ -195,43 +196,52 @@ impl Codec<OutputLimits> for ClassLimits {
     }
 }
 
-/// Classes of keyspace events, as a set of letters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyspaceEvents(u16);
+bits! {
+    /// Classes of keyspace events, as a set of letters.
+    pub struct KeyspaceEvents(u16) {
+        /// `K`: publish on `__keyspace@<db>__:<key>`.
+        KEYSPACE = 0,
+        /// `E`: publish on `__keyevent@<db>__:<event>`.
+        KEYEVENT = 1,
+        /// `g`: commands that act on keys of any type.
+        GENERIC = 2,
+        /// `$`: string commands.
+        STRING = 3,
+        /// `l`: list commands.
+        LIST = 4,
+        /// `s`: set commands.
+        SET = 5,
+        /// `h`: hash commands.
+        HASH = 6,
+        /// `z`: sorted set commands.
+        ZSET = 7,
+        /// `x`: a key expired.
+        EXPIRED = 8,
+        /// `e`: a key was evicted.
+        EVICTED = 9,
+        /// `t`: stream commands.
+        STREAM = 10,
+        /// `m`: a key that a reader asked for was missing. Not part of `A`.
+        KEY_MISS = 11,
+        /// `d`: events of module types.
+        MODULE = 13,
+        /// `n`: a key came into being. Not part of `A`.
+        NEW = 14,
+    }
+}
 
 impl KeyspaceEvents {
-    /// No event at all.
-    pub const NONE: KeyspaceEvents = KeyspaceEvents(0);
-    /// `K`: publish on `__keyspace@<db>__:<key>`.
-    pub const KEYSPACE: KeyspaceEvents = KeyspaceEvents(1);
-    /// `E`: publish on `__keyevent@<db>__:<event>`.
-    pub const KEYEVENT: KeyspaceEvents = KeyspaceEvents(1 << 1);
-    /// `g`: commands that act on keys of any type.
-    pub const GENERIC: KeyspaceEvents = KeyspaceEvents(1 << 2);
-    /// `$`: string commands.
-    pub const STRING: KeyspaceEvents = KeyspaceEvents(1 << 3);
-    /// `l`: list commands.
-    pub const LIST: KeyspaceEvents = KeyspaceEvents(1 << 4);
-    /// `s`: set commands.
-    pub const SET: KeyspaceEvents = KeyspaceEvents(1 << 5);
-    /// `h`: hash commands.
-    pub const HASH: KeyspaceEvents = KeyspaceEvents(1 << 6);
-    /// `z`: sorted set commands.
-    pub const ZSET: KeyspaceEvents = KeyspaceEvents(1 << 7);
-    /// `x`: a key expired.
-    pub const EXPIRED: KeyspaceEvents = KeyspaceEvents(1 << 8);
-    /// `e`: a key was evicted.
-    pub const EVICTED: KeyspaceEvents = KeyspaceEvents(1 << 9);
-    /// `t`: stream commands.
-    pub const STREAM: KeyspaceEvents = KeyspaceEvents(1 << 10);
-    /// `m`: a key that a reader asked for was missing. Not part of `A`.
-    pub const KEY_MISS: KeyspaceEvents = KeyspaceEvents(1 << 11);
-    /// `d`: events of module types.
-    pub const MODULE: KeyspaceEvents = KeyspaceEvents(1 << 13);
-    /// `n`: a key came into being. Not part of `A`.
-    pub const NEW: KeyspaceEvents = KeyspaceEvents(1 << 14);
     /// `A`: `g$lshzxetd`.
-    pub const ALL: KeyspaceEvents = KeyspaceEvents(0x7fc | 1 << 13);
+    pub const ALL: KeyspaceEvents = Self::GENERIC
+        .with(Self::STRING)
+        .with(Self::LIST)
+        .with(Self::SET)
+        .with(Self::HASH)
+        .with(Self::ZSET)
+        .with(Self::EXPIRED)
+        .with(Self::EVICTED)
+        .with(Self::STREAM)
+        .with(Self::MODULE);
 
     /// Letters in the order in which they are printed.
     const LETTERS: [(u8, KeyspaceEvents); 14] = [
@@ -250,21 +260,6 @@ impl KeyspaceEvents {
         (b'E', Self::KEYEVENT),
         (b'm', Self::KEY_MISS),
     ];
-
-    /// Both sets together.
-    pub const fn with(self, other: KeyspaceEvents) -> KeyspaceEvents {
-        KeyspaceEvents(self.0 | other.0)
-    }
-
-    /// Whether all of `other` is in this set.
-    pub const fn has(self, other: KeyspaceEvents) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether no class is in this set.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
 /// A word of event letters.

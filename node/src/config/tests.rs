@@ -378,7 +378,7 @@ fn patterns_select_and_names_are_exact() {
     };
     assert_eq!(names(&[b"MaxMemory", b"maxmemory-p*"]), ["MaxMemory", "maxmemory-policy"]);
     assert_eq!(names(&[b"*-priority"]), ["replica-priority", "slave-priority"]);
-    assert_eq!(names(&[b"save", b"sav?", b"save"]), ["save"]);
+    assert_eq!(names(&[b"save", b"sav?", b"SAVE"]), ["save"]);
     assert_eq!(names(&[b"nosuch", b"*nosuch*"]), Vec::<String>::new());
     assert_eq!(names(&[b"key-load-*"]), Vec::<String>::new(), "hidden ones want their name");
     assert_eq!(names(&[b"key-load-delay"]), ["key-load-delay"]);
@@ -445,6 +445,16 @@ fn set_is_all_or_nothing() {
     let change = set(&default, &["timeout", "5", "hz", "10", "slave-priority", "7"]).unwrap();
     assert_eq!(change.rows.iter().map(|row| row.name).collect::<Vec<_>>(), ["timeout", "replica-priority"]);
     assert_eq!((change.config.timeout_secs, change.config.replica_priority), (5, 7));
+}
+
+#[test]
+fn an_empty_value_is_no_argument_where_there_may_be_several() {
+    let config = set(&config("bind 10.0.0.1"), &["save", "", "bind", "", "client-output-buffer-limit", ""])
+        .unwrap()
+        .config;
+    assert!(config.save.is_empty() && config.bind.is_empty());
+    assert_eq!(config.client_output_buffer_limit, OutputLimits::default());
+    assert!(set_error(&["shutdown-on-sigterm", ""]).ends_with("default, save, nosave, now, force"));
 }
 
 #[test]

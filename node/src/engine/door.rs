@@ -156,6 +156,15 @@ impl Engine {
         self.put(db, Object::new_string(key, value, kept));
     }
 
+    /// Sets `key` to a string that stays bytes even if it reads as an integer; keeps its expiry.
+    pub fn set_raw(&mut self, db: usize, key: &[u8], value: &[u8]) {
+        if let Some(mut object) = self.open(db, key) {
+            object.set_raw_string(value);
+        } else {
+            self.put(db, Object::new_raw_string(key, value, None));
+        }
+    }
+
     /// Takes the live object at `key` out.
     pub fn take(&mut self, db: usize, key: &[u8]) -> Option<Object> {
         if self.expire_if_past(db, key) {

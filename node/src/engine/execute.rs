@@ -199,7 +199,9 @@ impl Engine {
         let mut flags = command.spec.flags;
         if command.spec.name == "exec" {
             for queued in &session.tx.queue {
-                flags = Flags(flags.0 | (queued.command.spec.flags.0 & Flags::WRITE.0));
+                if queued.command.has(Flags::WRITE) {
+                    flags = flags.with(Flags::WRITE);
+                }
             }
         }
         flags

@@ -100,6 +100,8 @@ pub struct Engine {
     ticks: fn() -> u64,
     last_tick: u64,
     rng: Xoshiro256PlusPlus,
+    /// Keys the hash of sets' members.
+    member_seed: u64,
 }
 
 /// CLIENT PAUSE.
@@ -144,6 +146,7 @@ impl Engine {
             effects_seen: 0,
             ticks,
             last_tick: 0,
+            member_seed: rng.next_u64(),
             rng,
         }
     }

@@ -14,11 +14,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
+use redoubt_wire::resp::number::parse_integer;
 
 use super::backlog::{Backlog, OutputLimit, Reader, ReaderProbe};
 use super::info::{BacklogInfo, ReplicaInfo};
 use super::lineage::{Lineage, Mismatch, REPLID_LEN, ReplId};
-use super::options::{ReplicaOptions, integer};
+use super::options::ReplicaOptions;
 use super::{Level, LogLine};
 
 /// The directives that concern the feeding side.
@@ -321,7 +322,7 @@ impl Feed {
         self.log(Level::Notice, format!("Replica {} asks for synchronization", replica.name()));
         let id = ReplicaId(self.next_id);
         if let Some((replid, offset)) = request.psync {
-            let Some(offset) = integer(offset) else {
+            let Some(offset) = parse_integer(offset) else {
                 let name = replica.name();
                 self.log(
                     Level::Warning,
@@ -511,6 +512,11 @@ impl Feed {
     pub(super) fn drop_history(&mut self, now_ms: u64) {
         self.disconnect_replicas(now_ms);
         self.backlog = None;
+    }
+
+    /// The time to live of the backlog counts from here.
+    pub(super) fn start_without_replicas(&mut self, now_ms: u64) {
+        self.no_replicas_since = now_ms;
     }
 
     pub(super) fn create_backlog(&mut self) {

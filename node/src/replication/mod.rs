@@ -4,7 +4,13 @@ pub mod info;
 pub mod lineage;
 pub mod master;
 pub mod options;
+pub mod payload;
+pub mod replica;
+pub mod role;
 mod schedule;
+#[cfg(test)]
+mod sim;
+pub mod stream;
 
 /// How much a log line matters, by Redis's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

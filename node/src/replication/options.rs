@@ -3,7 +3,8 @@
 //! The options belong to a connection from its first REPLCONF on, long before PSYNC makes a
 //! replica of it. Source: the REPLCONF command of Redis 7.2, whose error texts these are.
 
-use std::str;
+use redoubt_wire::quoting;
+use redoubt_wire::resp::number::parse_integer as integer;
 
 /// What a replica can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,10 +138,11 @@ impl ReplicaOptions {
     }
 
     fn set_filter(&mut self, value: &[u8]) -> Result<(), String> {
+        let names = quoting::split(value).map_err(|_| "ERR Missing rdb-filter-only values")?;
         self.filter = RdbFilter { without_data: true, without_functions: true };
-        for name in value.split(u8::is_ascii_whitespace).filter(|name| !name.is_empty()) {
+        for name in names {
             if !name.eq_ignore_ascii_case(b"functions") {
-                let name = String::from_utf8_lossy(name);
+                let name = String::from_utf8_lossy(&name);
                 return Err(format!("ERR Unsupported rdb-filter-only option: {name}"));
             }
             self.filter.without_functions = false;
@@ -158,12 +160,6 @@ fn acknowledgement(args: &[&[u8]]) -> Replconf {
         _ => None,
     };
     Replconf::Ack { offset, fsynced }
-}
-
-/// An integer in the one form that Redis takes: no plus sign, no leading zeros, no spaces.
-pub(super) fn integer(text: &[u8]) -> Option<i64> {
-    let value: i64 = str::from_utf8(text).ok()?.parse().ok()?;
-    (itoa::Buffer::new().format(value).as_bytes() == text).then_some(value)
 }
 
 #[cfg(test)]
@@ -213,6 +209,11 @@ mod tests {
         assert_eq!(options.filter, RdbFilter { without_data: true, without_functions: false });
         assert_eq!(options.replconf(&[b"rdb-filter-only", b""]), Replconf::Ok);
         assert_eq!(options.filter, RdbFilter { without_data: true, without_functions: true });
+    }
+
+    #[test]
+    fn a_filter_with_an_open_quote_is_refused() {
+        assert_eq!(error("rdb-filter-only \"functions"), "ERR Missing rdb-filter-only values");
     }
 
     #[test]

@@ -216,6 +216,13 @@ fn yaml_that_holds_nothing() {
 }
 
 #[test]
+fn every_line_break_of_yaml_counts_for_line_numbers() {
+    let read = yaml("\r\rport: 1\r\ndir: x\u{85}logfile: y\u{2028}bind: z\n");
+    let at: Vec<_> = read.iter().map(|d| (d.origin.line, d.raw.as_str())).collect();
+    assert_eq!(at, [(3, "port: 1"), (4, "dir: x"), (5, "logfile: y"), (6, "bind: z")]);
+}
+
+#[test]
 fn yaml_errors_name_the_line() {
     let cases = [
         ("port: 1\nport: 2\n", "at line 1 of redis.yaml\n>>> 'port: 1'", "duplicate"),

@@ -40,15 +40,19 @@ use crate::quoting::split;
 pub const REPEATABLE: [&str; 7] =
     ["save", "client-output-buffer-limit", "user", "loadmodule", "rename-command", "include", "sentinel"];
 
+/// What ends a line in YAML, apart from CR LF, as the YAML library counts lines.
+const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// Reads directives from the text of a YAML file.
 ///
 /// # Errors
 /// Text that is not YAML, or not a mapping of the form described above.
 pub fn parse_yaml(text: &[u8], file: &Path) -> Result<Vec<Directive>, ConfigError> {
-    let source = Source { file: file.into(), lines: text.split(|&byte| byte == b'\n').collect() };
-    let text = std::str::from_utf8(text).map_err(|error| {
-        let line = text[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        source.error(line, "the file is not UTF-8 text".into())
+    let shown = String::from_utf8_lossy(text).replace("\r\n", "\n");
+    let source = Source { file: file.into(), lines: shown.split(LINE_BREAKS).collect() };
+    let text = std::str::from_utf8(text).map_err(|_| {
+        let line = source.lines.iter().position(|line| line.contains(char::REPLACEMENT_CHARACTER));
+        source.error(line.unwrap_or(0) + 1, "the file is not UTF-8 text".into())
     })?;
     let types: Value = serde_yaml::from_str(text).map_err(|error| source.yaml_error(&error))?;
     let document = Guide { types: &types, line: 1 }
@@ -71,13 +75,13 @@ pub fn parse_yaml(text: &[u8], file: &Path) -> Result<Vec<Directive>, ConfigErro
 /// The file, for naming places in it.
 struct Source<'a> {
     file: Arc<Path>,
-    lines: Vec<&'a [u8]>,
+    lines: Vec<&'a str>,
 }
 
 impl Source<'_> {
     fn line_text(&self, line: usize) -> String {
         let text = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
-        String::from_utf8_lossy(text.trim_ascii()).into_owned()
+        text.trim().to_string()
     }
 
     fn origin(&self, line: usize) -> Origin {

@@ -2,7 +2,9 @@
 //!
 //! Whole numbers up to 2⁶² are integers. Any other number is its shortest digits that read back
 //! the same: written out where that takes few zeros, else in scientific notation with a
-//! signed exponent (`1e+20`, `1.5e-10`).
+//! signed exponent (`1e+20`, `1.5e-10`). Redis's digits come from an algorithm that misses the
+//! shortest form of one number in two hundred or so, by a digit too many or another last one;
+//! both texts read back as the same double.
 
 /// The text of a double, on the stack.
 #[derive(Clone, Copy, Debug)]

@@ -18,7 +18,7 @@ use super::number::parse_integer;
 use crate::quoting::{Span, split_into};
 
 /// The arguments a client may announce before it has authenticated.
-const UNAUTHENTICATED_MAX_MULTIBULK: i64 = 10;
+const UNAUTHENTICATED_MAX_MULTIBULK: u64 = 10;
 /// The bytes a client may announce for one argument before it has authenticated.
 const UNAUTHENTICATED_MAX_BULK_LEN: i64 = 16 * 1024;
 /// The most that [`Parsed::Incomplete`] ever asks for: memory for more is taken as data arrives.
@@ -215,13 +215,14 @@ impl RequestParser {
                 Some(line) => parse_integer(&line[1..]).ok_or(ProtocolError::InvalidMultibulkLength)?,
             },
         };
-        if count > limits.max_multibulk as i64 {
+        let count = count.max(0) as u64;
+        if count > limits.max_multibulk as u64 {
             return Err(ProtocolError::InvalidMultibulkLength);
         }
         if !limits.authenticated && count > UNAUTHENTICATED_MAX_MULTIBULK {
             return Err(ProtocolError::UnauthenticatedMultibulkLength);
         }
-        Ok(Some(count.max(0) as usize))
+        Ok(Some(count as usize))
     }
 
     /// Reads `$<len>`.

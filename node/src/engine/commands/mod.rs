@@ -17,8 +17,16 @@ use super::keyspace::table::ObjectMut;
 use super::session::Session;
 use crate::config::KeyspaceEvents;
 
+pub mod args;
+pub mod expire;
+pub mod generic;
+pub mod introspection;
+pub mod keys;
+pub mod lists;
+pub mod sets;
 pub mod spec;
 pub mod strings;
+pub mod table;
 pub mod transactions;
 
 use spec::{CommandSpec, Flags};
@@ -26,6 +34,9 @@ use spec::{CommandSpec, Flags};
 /// Carries a command out: reads `args` (the name first), writes exactly one reply or returns
 /// the error that is the reply.
 pub type Handler = fn(&mut Cx<'_>, &[&[u8]], &mut Reply) -> Handled;
+
+/// What a family's table pairs: a command and its handler.
+pub type Row = (&'static CommandSpec, Handler);
 
 /// One row of the command table.
 pub struct Command {
@@ -68,7 +79,7 @@ pub struct CommandTable {
 pub static COMMANDS: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(rows()));
 
 impl CommandTable {
-    fn new(rows: Vec<(&'static CommandSpec, Handler)>) -> Self {
+    fn new(rows: Vec<Row>) -> Self {
         let mut table = CommandTable { rows: Vec::new(), by_name: HashMap::default() };
         for (spec, handler) in rows {
             let full_name = match spec.parent {
@@ -153,6 +164,11 @@ impl Cx<'_> {
         self.engine.read(self.session.db, key, Access::Peek)
     }
 
+    /// Whether there is a live object at `key`, asked before a write: no hit and no miss.
+    pub fn exists_for_write(&mut self, key: &[u8]) -> bool {
+        !self.engine.expire_if_past(self.session.db, key) && self.engine.keyspace.find(self.session.db, key).is_some()
+    }
+
     /// Opens the live object at `key` to be changed in place.
     pub fn open(&mut self, key: &[u8]) -> Option<ObjectMut<'_>> {
         self.engine.open(self.session.db, key)
@@ -173,6 +189,11 @@ impl Cx<'_> {
         self.engine.commit(self.session.db, key, class, event);
     }
 
+    /// One more event of a change that was committed.
+    pub fn note(&mut self, key: &[u8], class: KeyspaceEvents, event: &str) {
+        self.engine.notify_event(self.session.db, key, class, event);
+    }
+
     /// Appends an effect on the selected database.
     pub fn effect(&mut self, args: &[&[u8]]) {
         self.engine.effect(self.session.db, args);
@@ -180,14 +201,6 @@ impl Cx<'_> {
 }
 
 /// Every row: the families' tables one after the other.
-fn rows() -> Vec<(&'static CommandSpec, Handler)> {
-    vec![
-        (&spec::GET, strings::get),
-        (&spec::SET, strings::set),
-        (&spec::MULTI, transactions::multi),
-        (&spec::EXEC, transactions::exec),
-        (&spec::DISCARD, transactions::discard),
-        (&spec::WATCH, transactions::watch),
-        (&spec::UNWATCH, transactions::unwatch),
-    ]
+fn rows() -> Vec<Row> {
+    [expire::ROWS, generic::ROWS, lists::ROWS, sets::ROWS, strings::ROWS, transactions::ROWS].concat()
 }

@@ -4,14 +4,23 @@ use std::sync::Arc;
 
 use redoubt_wire::resp::reply::Reply;
 
-use super::Cx;
+use super::{Cx, Row, table};
 use crate::engine::Engine;
 use crate::engine::error::{self, Handled};
 use crate::engine::session::Session;
 use crate::engine::transaction::{Transaction, WatchedKey};
 
+/// The rows of this family.
+pub const ROWS: &[Row] = &[
+    (&table::DISCARD, discard),
+    (&table::EXEC, exec),
+    (&table::MULTI, multi),
+    (&table::UNWATCH, unwatch),
+    (&table::WATCH, watch),
+];
+
 /// MULTI.
-pub fn multi(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
+fn multi(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
     if cx.session.tx.open {
         return Err(error::NESTED_MULTI);
     }
@@ -21,7 +30,7 @@ pub fn multi(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
 }
 
 /// DISCARD.
-pub fn discard(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
+fn discard(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
     if !cx.session.tx.open {
         return Err(error::DISCARD_WITHOUT_MULTI);
     }
@@ -31,7 +40,7 @@ pub fn discard(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
 }
 
 /// EXEC: runs the queue as one unit, unless a watched key has changed.
-pub fn exec(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
+fn exec(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
     if !cx.session.tx.open {
         return Err(error::EXEC_WITHOUT_MULTI);
     }
@@ -55,7 +64,7 @@ pub fn exec(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
 }
 
 /// WATCH key …
-pub fn watch(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+fn watch(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     if cx.session.tx.open {
         return Err(error::WATCH_IN_MULTI);
     }
@@ -72,7 +81,7 @@ pub fn watch(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
 }
 
 /// UNWATCH.
-pub fn unwatch(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
+fn unwatch(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
     cx.engine.unwatch_all(cx.session);
     cx.session.tx.dirty = false;
     reply.ok();

@@ -15,7 +15,7 @@
 
 mod encoding;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::entry::{Entry, Needle};
 use super::{Corrupt, reserve_tight};

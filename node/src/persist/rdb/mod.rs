@@ -100,3 +100,6 @@ mod encoding {
     pub const LZF: u8 = 3;
     pub const MARK: u8 = 0xc0;
 }
+
+#[cfg(test)]
+mod tests;

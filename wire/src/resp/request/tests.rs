@@ -133,7 +133,7 @@ fn wanted_is_what_an_argument_still_lacks_but_bounded() {
 
 #[test]
 fn a_master_may_send_longer_arguments_than_a_client() {
-    let limits = Limits { max_bulk_len: usize::MAX, ..LIMITS };
+    let limits = Limits { max_bulk_len: usize::MAX, max_multibulk: usize::MAX, ..LIMITS };
     let mut parser = RequestParser::new();
     let bytes = b"*1\r\n$9223372036854775807\r\nx";
     assert_eq!(parser.parse(bytes, &limits), Ok(Parsed::Incomplete { wanted: MAX_WANTED }));

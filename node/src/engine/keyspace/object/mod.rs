@@ -35,7 +35,8 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use self::header::{Form, Header};
-pub use self::value::{Kind, Value, ValueMut, ValueRef, parse_int};
+pub use self::value::{Kind, Value, ValueMut, ValueRef};
+use crate::engine::types::entry::canonical_int;
 use crate::engine::types::{Blob, List, Set};
 use crate::memory::{class_index, class_size, prefetch, size_class};
 
@@ -67,7 +68,7 @@ unsafe impl Sync for Object {}
 impl Object {
     /// A string, stored as an integer if it is the text of one.
     pub fn new_string(key: &[u8], value: &[u8], expiry_ms: Option<i64>) -> Object {
-        match parse_int(value) {
+        match canonical_int(value) {
             Some(n) => Self::new_int(key, n, expiry_ms),
             None => Self::new_bytes(key, value, expiry_ms),
         }
@@ -208,7 +209,7 @@ impl Object {
     /// Replaces the value, of whatever kind, by a string, as [`Object::new_string`] would store it. Takes no memory if the
     /// allocation fits, and gives none back unless half of it or more would be left over.
     pub fn set_string(&mut self, value: &[u8]) {
-        match parse_int(value) {
+        match canonical_int(value) {
             Some(n) => self.set_int(n),
             None => self.set_bytes(value),
         }
@@ -359,13 +360,14 @@ impl Object {
         }
     }
 
-    /// The bytes that the object takes in usable sizes, a boxed value and its box included.
-    pub fn memory_usage(&self) -> usize {
+    /// The bytes that the object takes in usable sizes, a boxed value and its box included; those of a large aggregate judged
+    /// from `samples` of its parts (0: all of them).
+    pub fn memory_usage(&self, samples: usize) -> usize {
         let boxed = match self.value() {
             ValueRef::Int(_) | ValueRef::Bytes(_) => 0,
             ValueRef::Blob(blob) => size_class(size_of::<Blob>()) + blob.memory_usage(),
-            ValueRef::List(list) => size_class(size_of::<List>()) + list.memory_usage(5),
-            ValueRef::Set(set) => size_class(size_of::<Set>()) + set.memory_usage(5),
+            ValueRef::List(list) => size_class(size_of::<List>()) + list.memory_usage(samples),
+            ValueRef::Set(set) => size_class(size_of::<Set>()) + set.memory_usage(samples),
         };
         self.capacity() + boxed
     }

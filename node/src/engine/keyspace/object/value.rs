@@ -2,9 +2,6 @@
 
 use crate::engine::types::{Blob, List, Set};
 
-/// The longest text that can be an integer: `-9223372036854775808`.
-const INT_TEXT_MAX: usize = 20;
-
 /// What a key holds, as TYPE tells; numbered as in RDB files and MODULE interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -71,27 +68,4 @@ pub enum ValueMut<'a> {
     List(&'a mut List),
     /// A set.
     Set(&'a mut Set),
-}
-
-/// The integer of which `text` is the one canonical form: no plus sign, no leading zero, no `-0`, within 64 bits.
-///
-/// Such strings, and no others, are stored as integers, since they can be given back unchanged.
-pub fn parse_int(text: &[u8]) -> Option<i64> {
-    if text.is_empty() || text.len() > INT_TEXT_MAX {
-        return None;
-    }
-    let (negative, digits) = match text.strip_prefix(b"-") {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] => {}
-        _ => return None,
-    }
-    let magnitude = digits.iter().try_fold(0u64, |sum, &c| {
-        let digit = c.wrapping_sub(b'0');
-        if digit > 9 { None } else { sum.checked_mul(10)?.checked_add(u64::from(digit)) }
-    })?;
-    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }

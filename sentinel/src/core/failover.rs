@@ -1,0 +1,225 @@
+//! The failover of a leader, step by step. Each call of [`Core::failover_step`] takes one
+//! step if one is due and says whether another may follow.
+//!
+//! Clients are told at the promotion: from then on the new master takes writes. The
+//! entry itself keeps the old address until the other replicas follow, as in Redis.
+
+use super::model::{FailoverState, Reconf, Target};
+use super::timers::{Due, FRESH_INFO_MS, Ms};
+use super::{Core, Level, Output};
+
+/// The exit code of SENTINEL SIMULATE-FAILURE.
+const CRASH_EXIT_CODE: i32 = 99;
+
+impl Core {
+    pub(super) fn failover_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
+        match self.masters[m].failover_state() {
+            None => false,
+            Some(FailoverState::WaitStart) => {
+                let elected = self.election_step(m, now, due);
+                if elected {
+                    self.elected(m, now);
+                }
+                elected
+            }
+            Some(FailoverState::SelectSlave) => self.select_step(m, now, due),
+            Some(FailoverState::SendSlaveofNoOne) => self.send_promotion_step(m, now, due),
+            Some(FailoverState::WaitPromotion) => self.await_promotion_step(m, now, due),
+            Some(FailoverState::ReconfSlaves) => self.reconfigure_step(m, now, due),
+            Some(FailoverState::UpdateConfig) => {
+                let addr = self.masters[m].promoted().map(|r| r.me.addr.clone());
+                let addr = addr.unwrap_or_else(|| self.masters[m].me.addr.clone());
+                self.switch_address(m, addr, now);
+                due.at(now);
+                false
+            }
+        }
+    }
+
+    fn enter(&mut self, m: usize, state: FailoverState, now: Ms) {
+        if let Some(f) = self.masters[m].failover.as_mut() {
+            f.state = state;
+            f.state_at = now;
+        }
+    }
+
+    fn crash(&mut self) {
+        self.log(Level::Warning, "Sentinel CRASH because of SENTINEL simulate-failure".into());
+        self.out.push_back(Output::Exit { code: CRASH_EXIT_CODE });
+    }
+
+    fn elected(&mut self, m: usize, now: Ms) {
+        self.event(Level::Warning, "+elected-leader", m, &Target::Master, "");
+        if self.crash_after_election {
+            self.crash();
+        }
+        self.enter(m, FailoverState::SelectSlave, now);
+        self.event(Level::Warning, "+failover-state-select-slave", m, &Target::Master, "");
+    }
+
+    /// Chooses the replica once those in reach have said how far they are.
+    fn select_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
+        let Some(f) = self.masters[m].failover.as_ref() else { return false };
+        let (started, deadline) = (f.started_at, f.state_at + FRESH_INFO_MS);
+        if self.awaits_replica_info(m, started) && !due.passed(now, deadline) {
+            return false;
+        }
+        let Some(name) = self.best_replica(m, now) else {
+            self.abort_failover(m, "-failover-abort-no-good-slave", now);
+            return false;
+        };
+        let target = Target::Replica(name.clone());
+        self.event(Level::Warning, "+selected-slave", m, &target, "");
+        for (n, replica) in &mut self.masters[m].replicas {
+            replica.promoted = *n == name;
+        }
+        if let Some(f) = self.masters[m].failover.as_mut() {
+            f.promoted = Some(name);
+        }
+        self.enter(m, FailoverState::SendSlaveofNoOne, now);
+        self.event(Level::Notice, "+failover-state-send-slaveof-noone", m, &target, "");
+        true
+    }
+
+    fn send_promotion_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
+        let Some(f) = self.masters[m].failover.as_ref() else { return false };
+        let (Some(name), sent, since) = (f.promoted.clone(), f.sent, f.state_at) else { return false };
+        let target = Target::Replica(name);
+        if self.send_slaveof(m, &target, None) {
+            if !sent {
+                self.event(Level::Notice, "+failover-state-wait-promotion", m, &target, "");
+                self.enter(m, FailoverState::WaitPromotion, now);
+            }
+            if let Some(f) = self.masters[m].failover.as_mut() {
+                f.state = FailoverState::WaitPromotion;
+                f.sent = true;
+            }
+            return true;
+        }
+        // As long as nothing was sent another replica may be promoted in this epoch.
+        if !sent && self.best_replica(m, now).is_some() {
+            self.enter(m, FailoverState::SelectSlave, now);
+            return true;
+        }
+        self.abort_if_late(m, since, now, due)
+    }
+
+    fn await_promotion_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
+        let since = self.masters[m].failover.as_ref().map_or(now, |f| f.state_at);
+        self.abort_if_late(m, since, now, due)
+    }
+
+    fn abort_if_late(&mut self, m: usize, since: Ms, now: Ms, due: &mut Due) -> bool {
+        if due.passed(now, since + self.masters[m].cfg.failover_timeout_ms + 1) {
+            self.abort_failover(m, "-failover-abort-slave-timeout", now);
+        }
+        false
+    }
+
+    /// The outcome of a role-changing transaction: only a refusal is worth a word, since the INFO that
+    /// follows tells the rest.
+    pub(super) fn transaction_done(&mut self, key: super::link::LinkKey, value: &super::value::Value) {
+        if let super::value::Value::Error(text) = value {
+            let addr = self.links.get(&key).map(|l| l.addr.name(false)).unwrap_or_default();
+            let text = String::from_utf8_lossy(text);
+            let mend = "its user needs multi, exec, slaveof, config|rewrite and client|kill";
+            self.log(Level::Warning, format!("{addr} refused to change its role: {text} ({mend})"));
+        }
+    }
+
+    /// The chosen replica says it is a master: everybody is told, and the others are pointed at it.
+    pub(super) fn promotion_proven(&mut self, m: usize, name: &str, now: Ms) {
+        let target = Target::Replica(name.to_string());
+        let Some(epoch) = self.masters[m].failover.as_ref().map(|f| f.epoch) else { return };
+        if self.masters[m].config_epoch >= epoch {
+            // Others have agreed on a newer configuration meanwhile: ours is void.
+            return self.abort_failover(m, "-failover-abort-not-elected", now);
+        }
+        self.masters[m].config_epoch = epoch;
+        self.enter(m, FailoverState::ReconfSlaves, now);
+        self.save();
+        self.event(Level::Warning, "+promoted-slave", m, &target, "");
+        if self.crash_after_promotion {
+            self.crash();
+        }
+        self.event(Level::Warning, "+failover-state-reconf-slaves", m, &Target::Master, "");
+        let old = self.masters[m].me.addr.clone();
+        let new = self.masters[m].current_addr().clone();
+        self.reconfigure_clients(m, "leader", &old, &new);
+        self.announce_switch(m, &old, &new);
+        self.publish_to_all(m, now);
+    }
+
+    /// Tells the replicas their new master, so many at a time, and ends when all in reach follow it.
+    fn reconfigure_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
+        let Some(since) = self.masters[m].failover.as_ref().map(|f| f.state_at) else { return false };
+        let Some(promoted) = self.masters[m].promoted() else { return false };
+        let gone = promoted.me.s_down();
+        let late = due.passed(now, since + self.masters[m].cfg.failover_timeout_ms + 1);
+        self.expire_reconfigurations(m, now, due);
+        if !gone && !late {
+            self.tell_replicas(m, "+slave-reconf-sent", now);
+        }
+        let waiting = self.masters[m]
+            .replicas
+            .values()
+            .any(|r| !r.promoted && r.reconf != Reconf::Done && !r.me.s_down());
+        // A promoted replica that died is a matter for the next failover, which this one must not hold up.
+        if waiting && !late && !gone {
+            return false;
+        }
+        if late {
+            self.event(Level::Warning, "+failover-end-for-timeout", m, &Target::Master, "");
+        }
+        self.event(Level::Warning, "+failover-end", m, &Target::Master, "");
+        if late {
+            self.tell_replicas(m, "+slave-reconf-sent-be", now);
+        }
+        self.enter(m, FailoverState::UpdateConfig, now);
+        true
+    }
+
+    fn expire_reconfigurations(&mut self, m: usize, now: Ms, due: &mut Due) {
+        let mut expired = Vec::new();
+        for (name, replica) in &mut self.masters[m].replicas {
+            if let Reconf::Sent(at) = replica.reconf
+                && due.passed(now, at + self.timers.slave_reconf_timeout + 1)
+            {
+                replica.reconf = Reconf::Done;
+                expired.push(Target::Replica(name.clone()));
+            }
+        }
+        for target in expired {
+            self.event(Level::Notice, "-slave-reconf-sent-timeout", m, &target, "");
+        }
+    }
+
+    /// SLAVEOF to replicas that have not been told: up to `parallel-syncs` at a time, or to all of
+    /// them as a last effort.
+    fn tell_replicas(&mut self, m: usize, event: &str, now: Ms) {
+        let hostnames = self.globals.announce_hostnames;
+        let Some(new) = self.masters[m].promoted().map(|r| r.me.addr.clone()) else { return };
+        let new = (new.announced(hostnames).to_string(), new.port);
+        let last_effort = event == "+slave-reconf-sent-be";
+        let untold: Vec<String> = self.masters[m]
+            .replicas
+            .iter()
+            .filter(|(_, r)| !r.promoted && r.reconf == Reconf::None)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in untold {
+            let busy = |r: &&super::model::Replica| matches!(r.reconf, Reconf::Sent(_) | Reconf::InProgress(_));
+            let in_progress = self.masters[m].replicas.values().filter(busy).count();
+            if !last_effort && in_progress >= self.masters[m].cfg.parallel_syncs as usize {
+                return;
+            }
+            let target = Target::Replica(name.clone());
+            if self.send_slaveof(m, &target, Some(new.clone())) {
+                if let Some(replica) = self.masters[m].replicas.get_mut(&name) {
+                    replica.reconf = Reconf::Sent(now);
+                }
+                self.event(Level::Notice, event, m, &target, "");
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the other side of a link answered.
+
+pub use redoubt_wire::resp::value::Value;

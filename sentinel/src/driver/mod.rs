@@ -1,0 +1,178 @@
+//! Connects the state machine of [`crate::core`] to sockets, the clock, processes and its file.
+//!
+//! One thread runs all of it. Each connection has a task that reads and one that writes; what they
+//! read goes through one queue to the loop below, which owns all state, so that nothing needs a lock.
+//! The loop empties the queue before it lets a timer fire, and when a timer has come it first gives the
+//! readers a turn: an answer that has arrived is never taken for missing, even after
+//! this process was stopped for a while.
+
+mod client_command;
+mod clients;
+mod command_table;
+mod info;
+mod links;
+mod process;
+pub(crate) mod server;
+mod session;
+pub mod settings;
+mod state_file;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use crate::core::{ClientId, Core, Input, Level, Output};
+use crate::core::timers::Ms;
+use clients::Clients;
+use links::Links;
+use server::NewClient;
+use settings::Settings;
+
+/// What the tasks report to the loop.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Something for the state machine.
+    Core(Input),
+    /// A client connected.
+    NewClient(NewClient),
+    /// A client sent a command.
+    Request(ClientId, Vec<Vec<u8>>),
+    /// A client sent what is no request: the error it gets before its connection is closed.
+    BadRequest(ClientId, String),
+    /// A client's connection ended.
+    ClientGone(ClientId),
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// Where tasks send what happens.
+pub(crate) type Events = UnboundedSender<Event>;
+
+/// The process: state machine, connections, clients.
+pub(crate) struct Driver {
+    core: Core,
+    clients: Clients,
+    links: Links,
+    scripts: process::Scripts,
+    settings: Settings,
+    state_file: PathBuf,
+    events: Events,
+    started: Instant,
+    exit_code: Option<i32>,
+}
+
+/// The clock starts high enough that no moment of the past falls before it.
+const CLOCK_START_MS: Ms = 1_000_000_000;
+
+impl Driver {
+    /// Puts the parts together. `core` was made at the moment `started`, which is [`Driver::first_now`].
+    pub(crate) fn new(core: Core, settings: Settings, state_file: PathBuf, events: Events) -> Self {
+        Driver {
+            core,
+            clients: Clients::default(),
+            links: Links::new(events.clone(), settings.bind_source.clone()),
+            scripts: process::Scripts::new(events.clone()),
+            settings,
+            state_file,
+            events,
+            started: Instant::now(),
+            exit_code: None,
+        }
+    }
+
+    /// The time on the clock when a driver starts.
+    pub(crate) fn first_now() -> Ms {
+        CLOCK_START_MS
+    }
+
+    fn now(&self) -> Ms {
+        CLOCK_START_MS + self.started.elapsed().as_millis() as Ms
+    }
+
+    /// Runs until told to end; the exit code.
+    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Event>) -> i32 {
+        self.carry_out();
+        loop {
+            let wake = self.started
+                + std::time::Duration::from_millis(self.core.poll_timeout().saturating_sub(CLOCK_START_MS));
+            tokio::select! {
+                biased;
+                event = queue.recv() => {
+                    let Some(event) = event else { return 0 };
+                    self.take(event);
+                }
+                () = tokio::time::sleep_until(wake.into()) => tokio::task::yield_now().await,
+            }
+            while let Ok(event) = queue.try_recv() {
+                self.take(event);
+            }
+            if self.now() >= self.core.poll_timeout() {
+                let now = self.now();
+                self.core.handle_timeout(now);
+                self.carry_out();
+            }
+            if let Some(code) = self.exit_code {
+                return code;
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Core(input) => self.core.handle(now, input),
+            Event::NewClient(client) => self.clients.add(client, self.settings.maxclients, now),
+            Event::Request(client, argv) => self.request(client, argv, now),
+            Event::BadRequest(client, text) => self.clients.refuse(client, &text),
+            Event::ClientGone(client) => self.clients.remove(client),
+            Event::Stop => {
+                redoubt_wire::log::warning!("Sentinel is now ready to exit, bye bye...");
+                self.exit_code = Some(0);
+            }
+        }
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Connect { conn, addr } => self.links.connect(conn, addr),
+                Output::Close { conn } => self.links.close(conn),
+                Output::Send { conn, commands } => self.links.send(conn, &commands),
+                Output::Reply { client, bytes } => self.clients.finish_request(client, &bytes),
+                Output::Publish { channel, message } => self.clients.publish(&channel, &message),
+                Output::Log { level, text } => log(level, &text),
+                Output::SetLogLevel { level } => {
+                    if let Some(level) = redoubt_wire::log::Level::from_name(level.as_bytes()) {
+                        redoubt_wire::log::set_level(level);
+                    }
+                }
+                Output::RunScript { job, argv, env } => self.scripts.run(job, &argv, &env),
+                Output::KillScript { job } => self.scripts.kill(job),
+                Output::Persist { seq, lines } => self.persist(seq, lines),
+                Output::Resolve { host } => links::look_up(host, self.events.clone()),
+                Output::Exit { code } => std::process::exit(code),
+            }
+        }
+    }
+
+    /// Writes the state on a thread that may block; its end comes back as an event.
+    fn persist(&self, seq: u64, lines: Vec<crate::core::StateLine>) {
+        let (file, events) = (self.state_file.clone(), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let result = state_file::save(&file, &lines).map_err(|e| format!("{}: {e}", file.display()));
+            // The loop is gone only when the process ends.
+            drop(events.send(Event::Core(Input::Persisted { seq, result })));
+        });
+    }
+}
+
+fn log(level: Level, text: &str) {
+    match level {
+        Level::Debug => redoubt_wire::log::debug!("{text}"),
+        Level::Verbose => redoubt_wire::log::verbose!("{text}"),
+        Level::Notice => redoubt_wire::log::notice!("{text}"),
+        Level::Warning => redoubt_wire::log::warning!("{text}"),
+    }
+}
