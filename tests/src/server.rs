@@ -290,7 +290,9 @@ impl Server {
 /// Whether a server answered with an error that waiting will not change, unlike -LOADING and its like.
 fn is_refusal(error: &LabError) -> bool {
     match error {
-        LabError::Redis { source, .. } => matches!(source.code(), Some("ERR" | "NOAUTH" | "NOPERM" | "DENIED")),
+        LabError::Redis { source, .. } => {
+            matches!(source.code(), Some("ERR" | "NOAUTH" | "NOPERM" | "DENIED"))
+        }
         _ => false,
     }
 }
