@@ -5,8 +5,8 @@ use super::error::RdbError;
 use super::read::ReadOptions;
 use super::read_value::ValueParser;
 use super::scan::{Scanner, Stop};
-use super::value::RdbValue;
 use super::{MAX_VERSION, crc64};
+use crate::engine::keyspace::object::{Value, ValueRef};
 
 const VERSION_BYTES: usize = 2;
 const SUM_BYTES: usize = 8;
@@ -23,7 +23,7 @@ pub enum PayloadError {
 }
 
 /// The payload of `value`. To write many, keep an [`Encoder`].
-pub fn dump_payload(value: &RdbValue, options: &EncodeOptions) -> Vec<u8> {
+pub fn dump_payload(value: ValueRef<'_>, options: &EncodeOptions) -> Vec<u8> {
     let mut encoder = Encoder::new(options);
     encoder.value(Head::Payload, value);
     encoder.take_payload()
@@ -34,7 +34,7 @@ pub fn dump_payload(value: &RdbValue, options: &EncodeOptions) -> Vec<u8> {
 /// # Errors
 ///
 /// [`PayloadError`]; an empty list or set, which no server holds, is also [`PayloadError::Value`].
-pub fn parse_payload(payload: &[u8], options: &ReadOptions) -> Result<RdbValue, PayloadError> {
+pub fn parse_payload(payload: &[u8], options: &ReadOptions) -> Result<Value, PayloadError> {
     let (summed, sum) = payload.split_last_chunk::<SUM_BYTES>().ok_or(PayloadError::Footer)?;
     let (value, version) = summed.split_last_chunk::<VERSION_BYTES>().ok_or(PayloadError::Footer)?;
     if u16::from_le_bytes(*version) as u32 > MAX_VERSION {
@@ -44,7 +44,7 @@ pub fn parse_payload(payload: &[u8], options: &ReadOptions) -> Result<RdbValue, 
         return Err(PayloadError::Footer);
     }
     let (&kind, body) = value.split_first().ok_or(PayloadError::Value(None))?;
-    let mut parser = ValueParser::new(kind).ok_or(PayloadError::Value(None))?;
+    let mut parser = ValueParser::new(kind, options.limits).ok_or(PayloadError::Value(None))?;
     let mut scanner = Scanner::new(false, options.max_string);
     scanner.feed(body.to_vec());
     match parser.parse(&mut scanner) {

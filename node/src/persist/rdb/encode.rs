@@ -4,12 +4,17 @@
 //! the count ([`Encoder::list`], [`Encoder::set`]), then hand over as many nodes or members.
 
 use super::lzf::Compressor;
-use super::packed::{self, Entry};
-use super::value::{ListNode, RdbList, RdbSet, RdbValue, Strings, Text};
 use super::{DEFAULT_VERSION, MAX_VERSION, MIN_WRITE_VERSION, container, crc64, encoding, kind, opcode};
+use crate::engine::keyspace::object::ValueRef;
+use crate::engine::types::entry::canonical_int;
+use crate::engine::types::list::NodeRef;
+use crate::engine::types::{Blob, Entry, IntSet, List, ListPack, Set};
 
 /// Strings up to this length are not worth compressing (the limit Redis uses).
 const SHORTEST_COMPRESSED: usize = 21;
+
+/// Longer strings are written as they are.
+const LONGEST_COMPRESSED: usize = 16 << 20;
 
 /// The first version in which a set may be a listpack.
 const VERSION_OF_LISTPACK_SETS: u32 = 11;
@@ -87,35 +92,47 @@ impl Encoder {
     }
 
     /// Writes a value as a whole.
-    pub fn value(&mut self, head: Head<'_>, value: &RdbValue) {
+    pub fn value(&mut self, head: Head<'_>, value: ValueRef<'_>) {
         match value {
-            RdbValue::String(Text::Int(number)) => self.int(head, *number),
-            RdbValue::String(Text::Bytes(bytes)) => self.string(head, bytes),
-            RdbValue::List(RdbList::Nodes(nodes)) => {
-                self.list(head, nodes.len() as u64);
-                for node in nodes {
-                    match node {
-                        ListNode::Packed(listpack) => self.packed_node(listpack),
-                        ListNode::Plain(element) => self.plain_node(element),
-                    }
-                }
-            }
-            RdbValue::List(RdbList::Elements(elements)) => self.strings(head, kind::LIST, elements),
-            RdbValue::Set(RdbSet::IntSet(intset)) => self.intset(head, intset),
-            RdbValue::Set(RdbSet::ListPack(listpack)) => self.listpack_set(head, listpack),
-            RdbValue::Set(RdbSet::Members(members)) => self.strings(head, kind::SET, members),
+            ValueRef::Int(number) => self.int(head, number),
+            ValueRef::Bytes(bytes) => self.string(head, bytes),
+            ValueRef::Blob(blob) => self.blob(head, blob),
+            ValueRef::List(list) => self.whole_list(head, list),
+            ValueRef::Set(set) => self.whole_set(head, set),
         }
     }
 
-    fn strings(&mut self, head: Head<'_>, kind: u8, strings: &Strings) {
-        self.begin(head, kind, Some(strings.len() as u64));
-        strings.iter().for_each(|string| self.member(string));
+    fn whole_list(&mut self, head: Head<'_>, list: &List) {
+        self.list(head, list.node_count() as u64);
+        list.nodes().for_each(|node| self.node(node));
+    }
+
+    fn whole_set(&mut self, head: Head<'_>, set: &Set) {
+        if let Some(intset) = set.as_intset() {
+            return self.intset(head, intset);
+        }
+        if let Some(listpack) = set.as_listpack() {
+            return self.listpack_set(head, listpack);
+        }
+        self.set(head, set.len() as u64);
+        set.iter().for_each(|member| self.member(member));
     }
 
     /// Writes a string.
     pub fn string(&mut self, head: Head<'_>, string: &[u8]) {
         self.begin(head, kind::STRING, None);
         self.text(string);
+    }
+
+    /// Writes a long string. The longest are not compressed: that takes the string in one piece, and its
+    /// compressed form beside it.
+    pub fn blob(&mut self, head: Head<'_>, blob: &Blob) {
+        if blob.len() <= LONGEST_COMPRESSED {
+            return self.string(head, &blob.read(0..blob.len()));
+        }
+        self.begin(head, kind::STRING, None);
+        self.length(blob.len() as u64);
+        blob.chunks().for_each(|chunk| self.out.extend_from_slice(chunk));
     }
 
     /// Writes a string that is the decimal form of `number`.
@@ -129,20 +146,14 @@ impl Encoder {
         self.begin(head, kind::LIST_QUICKLIST_2, Some(nodes));
     }
 
-    /// Writes a node of a list: several elements in a listpack (never empty).
-    pub fn packed_node(&mut self, listpack: &[u8]) {
-        self.node(container::PACKED, listpack);
-    }
-
-    /// Writes a node of a list: one large element.
-    pub fn plain_node(&mut self, element: &[u8]) {
-        self.node(container::PLAIN, element);
-    }
-
-    fn node(&mut self, container: u64, bytes: &[u8]) {
+    /// Writes a node of a list.
+    pub fn node(&mut self, node: NodeRef<'_>) {
+        let (container, bytes) = match node {
+            NodeRef::Packed(listpack) => (container::PACKED, listpack.as_bytes()),
+            NodeRef::Plain(element) => (container::PLAIN, element),
+        };
         self.pay();
         self.length(container);
-        // Even where the bytes look like a number: a node is a memory image and stays one.
         self.text(bytes);
     }
 
@@ -152,33 +163,28 @@ impl Encoder {
     }
 
     /// Writes a member of a set.
-    pub fn member(&mut self, member: &[u8]) {
+    pub fn member(&mut self, member: Entry<'_>) {
         self.pay();
-        self.text(member);
+        match member {
+            Entry::Str(text) => self.text(text),
+            Entry::Int(number) => self.number_text(number),
+        }
     }
 
     /// Writes a set of integers that is held as an intset.
-    pub fn intset(&mut self, head: Head<'_>, intset: &[u8]) {
+    pub fn intset(&mut self, head: Head<'_>, intset: &IntSet) {
         self.begin(head, kind::SET_INTSET, None);
-        self.text(intset);
+        self.text(intset.as_bytes());
     }
 
-    /// Writes a set that is held as a sound listpack: as it is, or member by member for versions before 11.
-    pub fn listpack_set(&mut self, head: Head<'_>, listpack: &[u8]) {
+    /// Writes a set that is held as a listpack: as it is, or member by member for versions before 11.
+    pub fn listpack_set(&mut self, head: Head<'_>, listpack: &ListPack) {
         if self.version >= VERSION_OF_LISTPACK_SETS {
             self.begin(head, kind::SET_LISTPACK, None);
-            return self.text(listpack);
+            return self.text(listpack.as_bytes());
         }
-        self.set(head, packed::listpack_iter(listpack).count() as u64);
-        for entry in packed::listpack_iter(listpack) {
-            match entry {
-                Entry::Str(member) => self.member(member),
-                Entry::Int(number) => {
-                    self.pay();
-                    self.number_text(number);
-                }
-            }
-        }
+        self.set(head, listpack.len() as u64);
+        listpack.iter().for_each(|member| self.member(member));
     }
 
     /// Ends a DUMP payload (one value with [`Head::Payload`]) and takes it out of the buffer.
@@ -245,7 +251,7 @@ impl Encoder {
 
     /// Writes a string in its shortest form.
     pub(super) fn text(&mut self, text: &[u8]) {
-        if let Some(number) = canonical_i32(text) {
+        if let Some(number) = canonical_int(text).and_then(|number| i32::try_from(number).ok()) {
             return self.small_int(number);
         }
         if text.len() >= SHORTEST_COMPRESSED
@@ -285,19 +291,6 @@ impl Encoder {
             self.out.extend_from_slice(&number.to_le_bytes());
         }
     }
-}
-
-/// The number whose decimal form is exactly `text`: no plus, no leading zeros, no minus zero.
-fn canonical_i32(text: &[u8]) -> Option<i32> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if digits.is_empty() || digits.len() > 10 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    if digits[0] == b'0' && text.len() > 1 {
-        return None;
-    }
-    let magnitude = digits.iter().fold(0i64, |number, digit| number * 10 + (digit - b'0') as i64);
-    i32::try_from(if digits.len() < text.len() { -magnitude } else { magnitude }).ok()
 }
 
 #[cfg(test)]

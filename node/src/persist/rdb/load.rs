@@ -7,7 +7,7 @@
 use super::error::RdbError;
 use super::file::failed;
 use super::read::{Item, RdbReader, ReadOptions, Step};
-use super::value::{RdbList, RdbSet, RdbValue, Text};
+use crate::engine::keyspace::object::Value;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -20,6 +20,8 @@ const CHUNK_BYTES: usize = 128 * 1024;
 const BATCH_ITEMS: usize = 1024;
 const BATCH_BYTES: usize = 512 * 1024;
 const BATCHES_AHEAD: usize = 4;
+/// How many elements to look at to guess what a value takes.
+const SIZE_SAMPLES: usize = 5;
 
 type Batch = Result<Vec<Item>, RdbError>;
 
@@ -185,14 +187,12 @@ fn size(item: &Item) -> usize {
     size_of::<Item>() + content
 }
 
-fn value_size(value: &RdbValue) -> usize {
+fn value_size(value: &Value) -> usize {
     match value {
-        RdbValue::String(Text::Int(_)) => 0,
-        RdbValue::String(Text::Bytes(bytes)) => bytes.len(),
-        RdbValue::List(RdbList::Elements(strings)) | RdbValue::Set(RdbSet::Members(strings)) => {
-            strings.size()
-        }
-        RdbValue::List(RdbList::Nodes(nodes)) => nodes.iter().map(|node| node.bytes().len()).sum(),
-        RdbValue::Set(RdbSet::IntSet(bytes) | RdbSet::ListPack(bytes)) => bytes.len(),
+        Value::Int(_) => 0,
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Blob(blob) => blob.memory_usage(),
+        Value::List(list) => list.memory_usage(SIZE_SAMPLES),
+        Value::Set(set) => set.memory_usage(SIZE_SAMPLES),
     }
 }

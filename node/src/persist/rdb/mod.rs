@@ -5,7 +5,8 @@
 //! everything before it. Numbers and lengths are packed into one to nine bytes; strings come verbatim, as
 //! small integers in binary, or LZF-compressed.
 //!
-//! This layer knows nothing of the engine: it turns bytes into [`Item`]s and values into bytes.
+//! Of the engine this layer knows the types of values, and nothing else: it turns bytes into [`Item`]s and
+//! values into bytes.
 //!
 //! - [`RdbReader`] is pushed chunks as they arrive, from a file or a socket, and yields items;
 //!   [`RdbLoader`] runs one on its own thread, ahead of whoever consumes the items.
@@ -22,12 +23,11 @@ mod error;
 mod file;
 mod load;
 pub mod lzf;
-pub mod packed;
 mod read;
 mod read_value;
 mod scan;
-mod value;
 mod write;
+mod ziplist;
 
 pub use crc64::{Crc64, crc64};
 pub use dump::{PayloadError, dump_payload, parse_payload};
@@ -36,7 +36,7 @@ pub use error::{InKey, RdbError};
 pub use file::{FileOptions, RdbFileWriter};
 pub use load::{Progress, RdbLoader};
 pub use read::{Checksum, Item, RdbKey, RdbReader, ReadOptions, Step};
-pub use value::{ListNode, RdbList, RdbSet, RdbValue, Strings, Text};
+pub use read_value::ValueLimits;
 pub use write::{Preamble, RdbWriter, Replication, WriteOptions};
 
 /// The newest version that can be read.

@@ -16,10 +16,10 @@
 //! suspension is inside the scanner, so a step either has its whole input or leaves the state as it was.
 
 use super::error::{InKey, RdbError};
-use super::read_value::ValueParser;
+use super::read_value::{ValueLimits, ValueParser};
 use super::scan::{Parsed, Scan, Scanner, Stop, number, numbers};
-use super::value::RdbValue;
 use super::{MAX_VERSION, kind, opcode};
+use crate::engine::keyspace::object::Value;
 
 /// How to read.
 #[derive(Debug, Clone)]
@@ -28,16 +28,19 @@ pub struct ReadOptions {
     pub checksum: bool,
     /// The longest string to accept, in bytes (512 MB, Redis's `proto-max-bulk-len`, by default).
     pub max_string: usize,
+    /// In which form to build lists and sets.
+    pub limits: ValueLimits,
 }
 
-impl Default for ReadOptions {
-    fn default() -> Self {
-        ReadOptions { checksum: true, max_string: 512 << 20 }
+impl ReadOptions {
+    /// The default directives, with checksums counting.
+    pub fn with_limits(limits: ValueLimits) -> Self {
+        ReadOptions { checksum: true, max_string: 512 << 20, limits }
     }
 }
 
 /// What an RDB consists of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Item {
     /// A note of the writer: `redis-ver`, `ctime`, `repl-id`, … Unknown ones are to be ignored.
     Aux {
@@ -77,7 +80,7 @@ pub enum Item {
 }
 
 /// A key with its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RdbKey {
     /// The database it is in.
     pub db: u32,
@@ -90,7 +93,7 @@ pub struct RdbKey {
     /// How often it was used, logarithmic (with an LFU policy).
     pub freq: Option<u8>,
     /// Its value.
-    pub value: RdbValue,
+    pub value: Value,
 }
 
 /// What is known of the file's integrity.
@@ -119,6 +122,7 @@ pub enum Step {
 /// An RDB being read.
 pub struct RdbReader {
     scanner: Scanner,
+    limits: ValueLimits,
     state: State,
     version: u32,
     db: u32,
@@ -168,6 +172,7 @@ impl RdbReader {
     pub fn new(options: &ReadOptions) -> Self {
         RdbReader {
             scanner: Scanner::new(options.checksum, options.max_string),
+            limits: options.limits,
             state: State::Signature,
             version: 0,
             db: 0,
@@ -267,7 +272,9 @@ impl RdbReader {
             State::Key { kind } => {
                 let kind = *kind;
                 let key = self.scanner.string()?.into_vec();
-                let Some(parser) = ValueParser::new(kind) else { return Err(self.refuse(kind, key).into()) };
+                let Some(parser) = ValueParser::new(kind, self.limits) else {
+                    return Err(self.refuse(kind, key).into());
+                };
                 self.state = State::Value { key, parser };
                 return Ok(None);
             }
@@ -315,7 +322,7 @@ impl RdbReader {
         Ok(None)
     }
 
-    fn finish_key(&mut self, key: Vec<u8>, value: Option<RdbValue>) -> Item {
+    fn finish_key(&mut self, key: Vec<u8>, value: Option<Value>) -> Item {
         let Pending { expiry_ms, idle_s, freq } = std::mem::take(&mut self.pending);
         match value {
             Some(value) => Item::Key(RdbKey { db: self.db, key, expiry_ms, idle_s, freq, value }),

@@ -1,84 +1,99 @@
 //! Values out of their serialised form, for every encoding that ends in a string, list or set.
+//!
+//! They are built as they arrive, in the engine's own types, so that the thread that reads also does the
+//! work of building, and a value never exists twice.
 
 use super::scan::{Piece, Scan, Scanner};
-use super::value::{ListNode, RdbList, RdbSet, RdbValue, Strings, Text};
-use super::{container, kind, packed};
+use super::ziplist::read_ziplist;
+use super::{container, kind};
+use crate::engine::keyspace::object::Value;
+use crate::engine::types::entry::canonical_int;
+use crate::engine::types::{Entry, IntSet, List, ListLimits, ListNode, ListPack, Set, SetLimits};
+
+/// The directives that decide in which form lists and sets are held.
+#[derive(Debug, Clone, Copy)]
+pub struct ValueLimits {
+    /// Those of lists.
+    pub list: ListLimits,
+    /// Those of sets, and the seed of their hash.
+    pub set: SetLimits,
+}
 
 /// A value being read. Parsing stops where the bytes stop, and carries on from there.
-pub(super) enum ValueParser {
+pub(super) struct ValueParser {
+    state: State,
+    limits: ValueLimits,
+}
+
+enum State {
     /// Types that are one string, packed or not.
     Whole { kind: u8 },
     /// Types that start with a count, before it is known.
     Counted { kind: u8 },
-    /// One by one.
-    Elements { kind: u8, left: u64, strings: Strings },
-    /// Ziplist by ziplist.
-    Ziplists { left: u64, strings: Strings },
-    /// Quicklist nodes, each with its container type before it.
+    /// A list element by element.
+    Elements { left: u64, list: List },
+    /// A set member by member.
+    Members { left: u64, set: Set },
+    /// A list ziplist by ziplist.
+    Ziplists { left: u64, list: List },
+    /// A list node by node, each with its container type before it.
     Nodes { left: u64, container: Option<u64>, nodes: Vec<ListNode> },
 }
 
 impl ValueParser {
     /// A parser for a type, if it can be loaded.
-    pub(super) fn new(kind: u8) -> Option<Self> {
-        match kind {
+    pub(super) fn new(kind: u8, limits: ValueLimits) -> Option<Self> {
+        let state = match kind {
             kind::STRING | kind::LIST_ZIPLIST | kind::SET_INTSET | kind::SET_LISTPACK => {
-                Some(ValueParser::Whole { kind })
+                State::Whole { kind }
             }
-            kind::LIST | kind::SET | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
-                Some(ValueParser::Counted { kind })
-            }
-            _ => None,
-        }
+            kind::LIST | kind::SET | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => State::Counted { kind },
+            _ => return None,
+        };
+        Some(ValueParser { state, limits })
     }
 
     /// The value, or `None` for an empty list or set.
-    pub(super) fn parse(&mut self, scanner: &mut Scanner) -> Scan<Option<RdbValue>> {
+    pub(super) fn parse(&mut self, scanner: &mut Scanner) -> Scan<Option<Value>> {
         loop {
-            match self {
-                ValueParser::Whole { kind } => return whole(*kind, scanner),
-                ValueParser::Counted { kind } => {
+            match &mut self.state {
+                State::Whole { kind } => return whole(*kind, scanner, &self.limits),
+                State::Counted { kind } => {
                     let kind = *kind;
-                    *self = Self::after_count(kind, scanner.number()?);
+                    self.state = self.after_count(kind, scanner.number()?);
                 }
-                ValueParser::Elements { left: 0, strings, .. }
-                | ValueParser::Ziplists { left: 0, strings }
-                    if strings.is_empty() =>
-                {
-                    return Ok(None);
+                State::Elements { left: 0, list } | State::Ziplists { left: 0, list } => {
+                    return Ok(list_value(std::mem::take(list)));
                 }
-                ValueParser::Elements { kind: kind::SET, left: 0, strings } => {
-                    return Ok(Some(RdbValue::Set(RdbSet::Members(std::mem::take(strings)))));
+                State::Members { left: 0, set } => {
+                    let empty = Set::for_loading(0, &self.limits.set);
+                    return Ok(set_value(std::mem::replace(set, empty)));
                 }
-                ValueParser::Elements { left: 0, strings, .. }
-                | ValueParser::Ziplists { left: 0, strings } => {
-                    return Ok(Some(RdbValue::List(RdbList::Elements(std::mem::take(strings)))));
+                State::Nodes { left: 0, nodes, .. } => {
+                    return Ok(list_value(List::from_nodes(std::mem::take(nodes), &self.limits.list)));
                 }
-                ValueParser::Nodes { left: 0, nodes, .. } => {
-                    let list = RdbList::Nodes(std::mem::take(nodes));
-                    return Ok((list != RdbList::Nodes(Vec::new())).then_some(RdbValue::List(list)));
+                State::Elements { left, list } => {
+                    scanner.string()?.with_bytes(|element| list.push_back(element, &self.limits.list));
+                    *left -= 1;
                 }
-                ValueParser::Elements { left, strings, .. } => {
-                    match scanner.string()? {
-                        Piece::Int(number) => strings.push_int(number),
-                        Piece::Lent(bytes) => strings.push(bytes),
-                        Piece::Owned(bytes) => strings.push(&bytes),
+                State::Members { left, set } => {
+                    if !scanner.string()?.with_bytes(|member| set.add(member, &self.limits.set)) {
+                        return Err(scanner.corrupt("Duplicate set members detected").into());
                     }
                     *left -= 1;
                 }
-                ValueParser::Ziplists { left, strings } => {
-                    let ziplist = scanner.string()?.into_vec();
-                    packed::read_ziplist(&ziplist, strings)
-                        .ok_or_else(|| scanner.corrupt("Ziplist integrity check failed."))?;
+                State::Ziplists { left, list } => {
+                    let sound = scanner.string()?.with_bytes(|bytes| extend(list, bytes, &self.limits.list));
+                    sound.ok_or_else(|| scanner.corrupt("Ziplist integrity check failed."))?;
                     *left -= 1;
                 }
-                ValueParser::Nodes { left, container, nodes } => {
+                State::Nodes { left, container, nodes } => {
                     let holds = match *container {
                         Some(holds) => holds,
                         None => *container.insert(scanner.number()?),
                     };
                     let bytes = scanner.string()?.into_vec();
-                    nodes.extend(node(holds, bytes).map_err(|what| scanner.corrupt(what))?);
+                    nodes.push(node(holds, bytes).map_err(|what| scanner.corrupt(what))?);
                     *container = None;
                     *left -= 1;
                 }
@@ -86,59 +101,74 @@ impl ValueParser {
         }
     }
 
-    fn after_count(kind: u8, left: u64) -> Self {
+    fn after_count(&self, kind: u8, left: u64) -> State {
         match kind {
-            kind::LIST_QUICKLIST => ValueParser::Ziplists { left, strings: Strings::new() },
-            kind::LIST_QUICKLIST_2 => ValueParser::Nodes { left, container: None, nodes: Vec::new() },
-            _ => ValueParser::Elements { kind, left, strings: Strings::new() },
+            kind::LIST => State::Elements { left, list: List::new() },
+            kind::LIST_QUICKLIST => State::Ziplists { left, list: List::new() },
+            kind::LIST_QUICKLIST_2 => State::Nodes { left, container: None, nodes: Vec::new() },
+            _ => State::Members { left, set: Set::for_loading(left as usize, &self.limits.set) },
         }
     }
 }
 
 /// A value that is one string.
-fn whole(kind: u8, scanner: &mut Scanner) -> Scan<Option<RdbValue>> {
+fn whole(kind: u8, scanner: &mut Scanner, limits: &ValueLimits) -> Scan<Option<Value>> {
+    let piece = scanner.string()?;
     if kind == kind::STRING {
-        let text = match scanner.string()? {
-            Piece::Int(number) => Text::Int(number),
-            other => Text::Bytes(other.into_vec()),
-        };
-        return Ok(Some(RdbValue::String(text)));
+        return Ok(Some(string_value(piece)));
     }
-    let bytes = scanner.string()?.into_vec();
+    let bytes = piece.into_vec();
     let (what, value) = match kind {
         kind::LIST_ZIPLIST => {
-            let mut strings = Strings::new();
-            let sound = packed::read_ziplist(&bytes, &mut strings);
-            let count = sound.map(|()| strings.len());
-            (
-                "List ziplist integrity check failed.",
-                count.map(|count| (count, RdbValue::List(RdbList::Elements(strings)))),
-            )
+            let mut list = List::new();
+            let sound = extend(&mut list, &bytes, &limits.list);
+            ("List ziplist integrity check failed.", sound.map(|()| list_value(list)))
         }
-        kind::SET_INTSET => (
-            "Intset integrity check failed.",
-            packed::check_intset(&bytes).map(|count| (count, RdbValue::Set(RdbSet::IntSet(bytes)))),
-        ),
-        _ => (
-            "Set listpack integrity check failed.",
-            packed::check_listpack_set(&bytes).map(|count| (count, RdbValue::Set(RdbSet::ListPack(bytes)))),
-        ),
+        kind::SET_INTSET => {
+            let ints = IntSet::from_bytes(bytes).ok();
+            let set = ints.map(|ints| Set::from_intset(ints, &limits.set));
+            ("Intset integrity check failed.", set.map(set_value))
+        }
+        _ => {
+            let pack = ListPack::from_bytes(bytes);
+            let set = pack.and_then(|pack| Set::from_listpack(pack, &limits.set));
+            ("Set listpack integrity check failed.", set.ok().map(set_value))
+        }
     };
-    match value {
-        None => Err(scanner.corrupt(what).into()),
-        Some((0, _)) => Ok(None),
-        Some((_, value)) => Ok(Some(value)),
+    value.ok_or_else(|| scanner.corrupt(what).into())
+}
+
+fn string_value(piece: Piece<'_>) -> Value {
+    match piece {
+        Piece::Int(number) => Value::Int(number),
+        other => match other.with_bytes(canonical_int) {
+            Some(number) => Value::Int(number),
+            None => Value::Bytes(other.into_vec()),
+        },
     }
 }
 
-/// A quicklist node, or none if it is an empty listpack, which Redis passes over.
-fn node(container: u64, bytes: Vec<u8>) -> Result<Option<ListNode>, &'static str> {
+fn list_value(list: List) -> Option<Value> {
+    (!list.is_empty()).then(|| Value::List(Box::new(list)))
+}
+
+fn set_value(set: Set) -> Option<Value> {
+    (!set.is_empty()).then(|| Value::Set(Box::new(set)))
+}
+
+/// Appends the elements of a ziplist, if it is sound.
+fn extend(list: &mut List, ziplist: &[u8], limits: &ListLimits) -> Option<()> {
+    let elements: Vec<Entry<'_>> = read_ziplist(ziplist)?;
+    elements.iter().for_each(|element| element.with_bytes(|bytes| list.push_back(bytes, limits)));
+    Some(())
+}
+
+fn node(container: u64, bytes: Vec<u8>) -> Result<ListNode, &'static str> {
     match container {
-        container::PLAIN if !bytes.is_empty() => Ok(Some(ListNode::Plain(bytes))),
-        container::PACKED if !bytes.is_empty() => match packed::check_listpack(&bytes) {
-            None => Err("Listpack integrity check failed."),
-            Some(0) => Ok(None),
-            Some(_) => Ok(Some(ListNode::Packed(bytes))),
+        container::PLAIN if !bytes.is_empty() => Ok(ListNode::Plain(bytes)),
+        container::PACKED if !bytes.is_empty() => match ListPack::from_bytes(bytes) {
+            Ok(pack) => Ok(ListNode::Packed(pack)),
+            Err(_) => Err("Listpack integrity check failed."),
         },
         _ => Err("Quicklist integrity check failed."),
     }

@@ -45,11 +45,19 @@ pub(super) enum Piece<'a> {
 }
 
 impl Piece<'_> {
+    /// Calls `f` with the string, which for a number lives on the stack.
+    pub(super) fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Piece::Int(number) => f(itoa::Buffer::new().format(*number).as_bytes()),
+            Piece::Lent(bytes) => f(bytes),
+            Piece::Owned(bytes) => f(bytes),
+        }
+    }
+
     pub(super) fn into_vec(self) -> Vec<u8> {
         match self {
-            Piece::Int(number) => itoa::Buffer::new().format(number).as_bytes().to_vec(),
-            Piece::Lent(bytes) => bytes.to_vec(),
             Piece::Owned(bytes) => bytes,
+            other => other.with_bytes(<[u8]>::to_vec),
         }
     }
 }

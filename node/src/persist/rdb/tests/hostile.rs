@@ -1,6 +1,8 @@
 //! Files that are damaged, or made to do damage.
 
 use super::*;
+use crate::engine::types::IntSet;
+use crate::engine::types::list::NodeRef;
 use proptest::prelude::*;
 
 fn error(records: &[u8]) -> String {
@@ -57,7 +59,8 @@ fn faults_name_their_place_and_key() {
         let text = error(records);
         assert!(text.contains(expected), "{records:x?}: {text}");
     }
-    let twice = listpack(&[Entry::Str(b"1"), Entry::Int(1)]);
+    let twice = listpack(&["a", "b", "a"]);
+    assert!(error(b"\x02\x01k\x02\x011\xc0\x01").contains("Duplicate set members detected"));
     assert!(error(&packed_key(kind::SET_LISTPACK, &twice)).contains("Set listpack integrity check failed."));
 }
 
@@ -82,8 +85,8 @@ fn every_cut_is_a_short_read() {
 }
 
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
-    let packed =
-        listpack(&[Entry::Str(b"abc"), Entry::Int(-5000), Entry::Int(1 << 40), Entry::Str(&[7; 70])]);
+    let packed = listpack(&["abc", "-5000", "1099511627776", &"x".repeat(70)]);
+    let packed = ListPack::from_bytes(packed).expect("sound");
     let old = ziplist(&[b"\x03abc", b"\xf5", b"\xc0\x01\x02"]);
     let mut writer = RdbWriter::new(&WriteOptions { version: 11, checksum: false, ..Default::default() });
     writer.select_db(1, 2, 3);
@@ -93,13 +96,13 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
         &[9; 99],
     );
     keys.list(Head::key(b"l"), 2);
-    keys.packed_node(&packed);
-    keys.plain_node(b"plain");
+    keys.node(NodeRef::Packed(&packed));
+    keys.node(NodeRef::Plain(b"plain"));
     keys.listpack_set(Head::key(b"p"), &packed);
-    keys.intset(Head::key(b"i"), &intset(4, &[-70000, 3, 5]));
+    keys.intset(Head::key(b"i"), &IntSet::from_bytes(intset(4, &[-70000, 3, 5])).expect("sound"));
     keys.set(Head::key(b"m"), 2);
-    keys.member(b"one");
-    keys.member(b"2");
+    keys.member(Entry::Str(b"one"));
+    keys.member(Entry::Int(2));
     let mut sound = writer.take(Vec::new());
     sound.extend_from_slice(&packed_key(kind::LIST_ZIPLIST, &old));
     sound.extend_from_slice(&writer.finish());
@@ -137,18 +140,18 @@ proptest! {
     /// Any single-bit error in a payload is noticed.
     #[test]
     fn damaged_payloads_are_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let value = RdbValue::String(Text::Bytes(b"some text that is worth compressing, compressing".to_vec()));
-        let mut payload = dump_payload(&value, &EncodeOptions::default());
+        let value = ValueRef::Bytes(b"some text that is worth compressing, compressing");
+        let mut payload = dump_payload(value, &EncodeOptions::default());
         let at = at.index(payload.len());
         payload[at] ^= 1u8 << bit;
-        let error = parse_payload(&payload, &ReadOptions::default()).expect_err("damaged");
+        let error = parse_payload(&payload, &options()).expect_err("damaged");
         prop_assert_eq!(error.to_string(), "DUMP payload version or checksum are wrong");
     }
 
     #[test]
     fn unsummed_payloads_never_panic(mut payload in prop::collection::vec(any::<u8>(), 0..100)) {
         payload.extend_from_slice(&[10, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let unchecked = ReadOptions { checksum: false, ..Default::default() };
+        let unchecked = ReadOptions { checksum: false, ..options() };
         if let Err(error) = parse_payload(&payload, &unchecked) {
             prop_assert_eq!(error.to_string(), "Bad data format");
         }
@@ -157,8 +160,7 @@ proptest! {
 
 #[test]
 fn payload_faults() {
-    let parse =
-        |payload: &[u8]| parse_payload(payload, &ReadOptions::default()).expect_err("refused").to_string();
+    let parse = |payload: &[u8]| parse_payload(payload, &options()).expect_err("refused").to_string();
     let sealed = |value: &[u8], version: u16| {
         let mut payload = value.to_vec();
         payload.extend_from_slice(&version.to_le_bytes());
@@ -172,5 +174,5 @@ fn payload_faults() {
     assert_eq!(parse(&sealed(b"\x03\x00", 10)), "Bad data format");
     assert_eq!(parse(&sealed(b"\x00\x05v", 10)), "Bad data format");
     assert_eq!(parse(&sealed(b"\x00\x01vv", 10)), "Bad data format");
-    assert!(parse_payload(&sealed(b"\x00\x01v", 12), &ReadOptions::default()).is_ok());
+    assert!(parse_payload(&sealed(b"\x00\x01v", 12), &options()).is_ok());
 }

@@ -2,21 +2,81 @@
 
 mod foreign;
 mod hostile;
-mod packed;
 mod round_trip;
 mod threads_and_files;
+mod ziplist;
 
-use super::packed::Entry;
 use super::*;
+use crate::engine::keyspace::object::{Value, ValueRef};
+use crate::engine::types::{Entry, ListLimits, ListPack, SetLimits};
+
+fn options() -> ReadOptions {
+    ReadOptions::with_limits(ValueLimits { list: ListLimits::default(), set: SetLimits::with_seed(7) })
+}
+
+/// An item in words, so that whole files can be compared: values by their form and elements.
+fn describe(item: &Item) -> String {
+    match item {
+        Item::Aux { name, value } => format!("aux {}={}", name.escape_ascii(), value.escape_ascii()),
+        Item::SelectDb(db) => format!("db {db}"),
+        Item::ResizeDb { keys, expires } => format!("resize {keys} {expires}"),
+        Item::EmptyKey { db, key } => format!("empty {db}/{}", key.escape_ascii()),
+        Item::Function(source) => format!("function {}", source.escape_ascii()),
+        Item::ModuleAux { module } => format!("module {module}"),
+        Item::End(checksum) => format!("end {checksum:?}"),
+        Item::Key(RdbKey { db, key, expiry_ms, idle_s, freq, value }) => {
+            let note = |name, number: Option<i128>| {
+                number.map_or(String::new(), |number| format!(" {name}={number}"))
+            };
+            format!(
+                "key {db}/{}{}{}{} = {}",
+                key.escape_ascii(),
+                note("expiry", expiry_ms.map(i128::from)),
+                note("idle", idle_s.map(i128::from)),
+                note("freq", freq.map(i128::from)),
+                describe_value(value)
+            )
+        }
+    }
+}
+
+fn describe_value(value: &Value) -> String {
+    let words = |entries: Vec<Entry<'_>>| {
+        let words: Vec<_> =
+            entries.into_iter().map(|entry| entry.to_bytes().escape_ascii().to_string()).collect();
+        words
+    };
+    match value {
+        Value::Int(number) => format!("int {number}"),
+        Value::Bytes(bytes) => format!("string {}", bytes.escape_ascii()),
+        Value::Blob(blob) => format!("string {}", blob.read(0..blob.len()).escape_ascii()),
+        Value::List(list) => format!("{} {}", list.encoding_name(), words(list.iter().collect()).join(" ")),
+        Value::Set(set) => {
+            let mut members = words(set.iter().collect());
+            members.sort();
+            format!("set {} {}", set.encoding_name(), members.join(" "))
+        }
+    }
+}
+
+fn value_ref(value: &Value) -> ValueRef<'_> {
+    match value {
+        Value::Int(number) => ValueRef::Int(*number),
+        Value::Bytes(bytes) => ValueRef::Bytes(bytes),
+        Value::Blob(blob) => ValueRef::Blob(blob),
+        Value::List(list) => ValueRef::List(list),
+        Value::Set(set) => ValueRef::Set(set),
+    }
+}
 
 /// Everything in `bytes`, fed in chunks of `chunk` bytes.
-fn read_in_chunks(bytes: &[u8], chunk: usize) -> Result<Vec<Item>, RdbError> {
-    let mut reader = RdbReader::new(&ReadOptions::default());
+fn read_in_chunks(bytes: &[u8], chunk: usize) -> Result<Vec<String>, RdbError> {
+    let mut reader = RdbReader::new(&options());
     let mut chunks = bytes.chunks(chunk);
     let mut items = Vec::new();
     loop {
         match reader.next()? {
-            Step::Item(item) => items.push(item),
+            Step::Item(item) => items.push(describe(&item)),
             Step::End => return Ok(items),
             Step::NeedMore => match chunks.next() {
                 Some(chunk) => drop(reader.feed(chunk.to_vec())),
@@ -26,7 +86,7 @@ fn read_in_chunks(bytes: &[u8], chunk: usize) -> Result<Vec<Item>, RdbError> {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<Item>, RdbError> {
+fn read(bytes: &[u8]) -> Result<Vec<String>, RdbError> {
     read_in_chunks(bytes, usize::MAX)
 }
 
@@ -49,68 +109,17 @@ fn packed_key(kind: u8, packed: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The value of the only key in the file.
-fn only_value(bytes: &[u8]) -> RdbValue {
+/// The value of the only key in the file, which is called `k`.
+fn only_value(bytes: &[u8]) -> String {
     let items = read(bytes).expect("a sound file");
-    match &items[..] {
-        [Item::Key(key), Item::End(_)] => key.value.clone(),
-        other => panic!("expected one key: {other:?}"),
-    }
+    assert_eq!(items.len(), 2, "{items:?}");
+    items[0].strip_prefix("key 0/k = ").expect("the key").to_string()
 }
 
-fn elements(strings: &[&str]) -> RdbValue {
-    RdbValue::List(RdbList::Elements(strings.iter().collect()))
-}
-
-/// A listpack as Redis builds it.
-fn listpack(entries: &[Entry<'_>]) -> Vec<u8> {
-    let mut bytes = vec![0; 6];
-    for entry in entries {
-        let start = bytes.len();
-        match *entry {
-            Entry::Int(number @ 0..=127) => bytes.push(number as u8),
-            Entry::Int(number @ -4096..=4095) => {
-                bytes.extend_from_slice(&[0xc0 | (number >> 8) as u8 & 0x1f, number as u8]);
-            }
-            Entry::Int(number) => {
-                let (mark, width) = match number {
-                    -0x8000..=0x7fff => (0xf1, 2),
-                    -0x80_0000..=0x7f_ffff => (0xf2, 3),
-                    -0x8000_0000..=0x7fff_ffff => (0xf3, 4),
-                    _ => (0xf4, 8),
-                };
-                bytes.push(mark);
-                bytes.extend_from_slice(&number.to_le_bytes()[..width]);
-            }
-            Entry::Str(text) => {
-                match text.len() {
-                    length @ 0..64 => bytes.push(0x80 | length as u8),
-                    length @ 64..4096 => bytes.extend_from_slice(&[0xe0 | (length >> 8) as u8, length as u8]),
-                    length => {
-                        bytes.push(0xf0);
-                        bytes.extend_from_slice(&(length as u32).to_le_bytes());
-                    }
-                }
-                bytes.extend_from_slice(text);
-            }
-        }
-        let length = bytes.len() - start;
-        let places = match length {
-            0..=127 => 1,
-            128..16383 => 2,
-            16383..2097151 => 3,
-            _ => 4,
-        };
-        for place in (0..places).rev() {
-            let top = if place == places - 1 { 0 } else { 0x80 };
-            bytes.push((length >> (7 * place)) as u8 & 0x7f | top);
-        }
-    }
-    bytes.push(0xff);
-    let total = bytes.len() as u32;
-    bytes[..4].copy_from_slice(&total.to_le_bytes());
-    bytes[4..6].copy_from_slice(&(entries.len().min(0xffff) as u16).to_le_bytes());
-    bytes
+fn listpack(entries: &[&str]) -> Vec<u8> {
+    let mut pack = ListPack::new();
+    entries.iter().for_each(|entry| pack.push_back(entry.as_bytes()));
+    pack.as_bytes().to_vec()
 }
 
 /// A ziplist out of finished entries, each without the length of the one before it.
