@@ -68,7 +68,8 @@ async fn tell_events(view: Arc<View>, discovery: Arc<Discovery>) {
         for event in discovery.events(told) {
             told += 1;
             if TOLD.contains(&event.channel.as_str()) {
-                view.say(&format!("sentinel-{}: {} {}", event.sentinel + 1, event.channel, event.message));
+                let line = format!("sentinel-{}: {} {}", event.sentinel + 1, event.channel, event.message);
+                view.say_at(event.at, &line);
             }
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

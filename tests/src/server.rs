@@ -253,11 +253,16 @@ impl Server {
             }
             Ok(None) => {}
         }
-        let answer: String = self.ask(&["PING"]).await.map_err(|error| error.to_string())?;
+        match self.ask::<String>(&["PING"]).await {
+            Ok(answer) if answer == "PONG" => {}
+            Ok(answer) => return Ok(Err(self.start_error(&format!("it answers PING with {answer}")))),
+            Err(error) if is_refusal(&error) => return Ok(Err(self.start_error(&error.to_string()))),
+            Err(error) => return Err(error.to_string()),
+        }
         let fields = self.info("server").await.map_err(|error| error.to_string())?;
         match fields.get("process_id").and_then(|id| id.parse::<u32>().ok()) {
             Some(id) if id != pid => Ok(Err(LabError::PortTaken { port: self.port() })),
-            _ => Ok(if answer == "PONG" { Ok(()) } else { Err(self.start_error(&answer)) }),
+            _ => Ok(Ok(())),
         }
     }
 
@@ -279,5 +284,15 @@ impl Server {
             log: self.log.clone(),
             tail: tail.collect(),
         }
+    }
+}
+
+/// Whether a server answered with an error that waiting will not change, unlike -LOADING and its like.
+fn is_refusal(error: &LabError) -> bool {
+    match error {
+        LabError::Redis { source, .. } => {
+            matches!(source.code(), Some("ERR" | "NOAUTH" | "NOPERM" | "DENIED"))
+        }
+        _ => false,
     }
 }

@@ -41,9 +41,14 @@ impl View {
 
     /// Prints a line that stays, with the seconds since the start before it.
     pub fn say(&self, line: &str) {
+        self.say_at(Instant::now(), line);
+    }
+
+    /// As `say`, for something that happened at `at`.
+    pub fn say_at(&self, at: Instant, line: &str) {
         let mut screen = self.screen();
         screen.erase();
-        print_line(&format!("{:7.3}  {line}", self.start.elapsed().as_secs_f64()));
+        print_line(&format!("{:7.3}  {line}", (at - self.start).as_secs_f64()));
         screen.draw();
     }
 
