@@ -302,7 +302,13 @@ impl OutputLimit {
     /// Whether a replica with `pending` unread bytes has to go. `soft_since` is its memory of when
     /// the soft limit was first found exceeded. A hard limit below the size of the backlog would cut
     /// off replicas that were just allowed to continue, so that it counts as that size.
-    pub fn exceeded(&self, now_ms: u64, pending: u64, backlog_size: u64, soft_since: &mut Option<u64>) -> bool {
+    pub fn exceeded(
+        &self,
+        now_ms: u64,
+        pending: u64,
+        backlog_size: u64,
+        soft_since: &mut Option<u64>,
+    ) -> bool {
         let hard = self.hard_bytes != 0 && pending >= self.hard_bytes.max(backlog_size);
         if self.soft_bytes == 0 || pending < self.soft_bytes {
             *soft_since = None;
@@ -465,9 +471,9 @@ mod tests {
                         }
                     },
                     4 => {
+                        readers.truncate(2);
                         let span = backlog.span();
                         let position = span.start + amount as u64 % (span.end - span.start + 1);
-                        readers.truncate(2);
                         readers.push(backlog.reader(position).expect("within the span"));
                     }
                     _ => backlog.set_size_limit(amount as u64 * 4),

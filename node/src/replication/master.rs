@@ -324,7 +324,10 @@ impl Feed {
         if let Some((replid, offset)) = request.psync {
             let Some(offset) = parse_integer(offset) else {
                 let name = replica.name();
-                self.log(Level::Warning, format!("Replica {name} asks for synchronization but with a wrong offset"));
+                self.log(
+                    Level::Warning,
+                    format!("Replica {name} asks for synchronization but with a wrong offset"),
+                );
                 return Err("ERR value is not an integer or out of range".into());
             };
             if let Some(reader) = self.try_partial(&replica, replid, offset) {
@@ -427,9 +430,10 @@ impl Feed {
         let stream_now = !held || replica.early_ack || replica.pre_psync;
         replica.ack_ms = now_ms;
         let Some(reader) = reader else {
-            self.log(Level::Notice, format!(
-                "RDB transfer completed, rdb only replica ({name}) should be disconnected asap"
-            ));
+            self.log(
+                Level::Notice,
+                format!("RDB transfer completed, rdb only replica ({name}) should be disconnected asap"),
+            );
             return self.drop_replica(now_ms, id, CloseReason::RdbOnlyDone);
         };
         if stream_now {
@@ -607,7 +611,9 @@ impl Feed {
             .iter()
             .filter_map(|(id, replica)| {
                 let phase = match replica.state {
-                    State::Online | State::OnlineHeld(_) if !replica.pre_psync && late(replica.ack_ms) => "streaming sync",
+                    State::Online | State::OnlineHeld(_) if !replica.pre_psync && late(replica.ack_ms) => {
+                        "streaming sync"
+                    }
                     State::WaitEnd(_) if replica.stuck_since.is_some_and(late) => "full sync",
                     _ => return None,
                 };
@@ -735,7 +741,9 @@ impl Feed {
     /// reader that holds everything after the cut.
     pub(super) fn join_snapshot(&mut self, id: ReplicaId, replid: ReplId, position: u64) -> bool {
         let Some(replica) = self.replicas.get_mut(&id) else { return false };
-        let Some(reader) = self.backlog.as_ref().and_then(|backlog| backlog.reader(position)) else { return false };
+        let Some(reader) = self.backlog.as_ref().and_then(|backlog| backlog.reader(position)) else {
+            return false;
+        };
         // A client that wants no stream must neither hold the backlog nor be dropped for not reading it.
         let reader = (!replica.options.rdb_only).then_some(reader);
         replica.probe = reader.as_ref().map(Reader::probe);

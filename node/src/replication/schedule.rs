@@ -24,7 +24,10 @@ enum Phase {
     #[default]
     Idle,
     /// The driver was asked to cut one.
-    Asked { filter: RdbFilter, to_sockets: bool },
+    Asked {
+        filter: RdbFilter,
+        to_sockets: bool,
+    },
     Running(Running),
 }
 
@@ -154,12 +157,15 @@ impl Feed {
     pub fn snapshot_started(&mut self, now_ms: u64) -> Option<SnapshotStart> {
         let Phase::Asked { filter, to_sockets } = self.snapshot.phase else { return None };
         let (replid, position) = (self.lineage.replid(), self.lineage.offset());
-        self.snapshot.phase = Phase::Running(Running { to_sockets, filter, replid, position, aborted: false });
+        self.snapshot.phase =
+            Phase::Running(Running { to_sockets, filter, replid, position, aborted: false });
         self.select_needed = true;
         let takers: Vec<ReplicaId> = self
             .replicas
             .iter()
-            .filter(|(_, replica)| matches!(replica.state, State::WaitStart) && replica.options.filter == filter)
+            .filter(|(_, replica)| {
+                matches!(replica.state, State::WaitStart) && replica.options.filter == filter
+            })
             .filter(|(_, replica)| !to_sockets || replica.options.capabilities.eof)
             .map(|(id, _)| *id)
             .collect();
