@@ -34,6 +34,8 @@
 //!   `PayloadEnd` if from a file, with `replaces: false` for swapdb), then `load_succeeded` or `load_failed`,
 //!   both after `PayloadEnd` or, if the loader fails earlier, at once.
 pub mod backlog;
+mod cron;
+mod handshake;
 pub mod info;
 pub mod lineage;
 pub mod master;
@@ -42,6 +44,8 @@ mod master_tests;
 pub mod options;
 pub mod payload;
 pub mod replica;
+#[cfg(test)]
+mod replica_tests;
 pub mod role;
 mod schedule;
 #[cfg(test)]
