@@ -471,9 +471,9 @@ mod tests {
                         }
                     },
                     4 => {
+                        readers.truncate(2);
                         let span = backlog.span();
                         let position = span.start + amount as u64 % (span.end - span.start + 1);
-                        readers.truncate(2);
                         readers.push(backlog.reader(position).expect("within the span"));
                     }
                     _ => backlog.set_size_limit(amount as u64 * 4),

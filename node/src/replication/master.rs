@@ -186,18 +186,18 @@ pub(super) struct Replica {
     peer_ip: String,
     pub(super) state: State,
     /// Asked with SYNC: knows no offsets and never acknowledges.
-    pre_psync: bool,
+    pub(super) pre_psync: bool,
     pub(super) attached_ms: u64,
     ack_offset: u64,
     fsynced_offset: u64,
-    ack_ms: u64,
+    pub(super) ack_ms: u64,
     /// Acknowledged before the driver reported the end of its payload.
     early_ack: bool,
     /// Where the reader is, wherever the reader is.
-    probe: Option<ReaderProbe>,
-    soft_limit_since: Option<u64>,
+    pub(super) probe: Option<ReaderProbe>,
+    pub(super) soft_limit_since: Option<u64>,
     /// Since when a write of the snapshot has been stuck.
-    stuck_since: Option<u64>,
+    pub(super) stuck_since: Option<u64>,
 }
 
 impl Replica {
@@ -240,7 +240,7 @@ pub struct Feed {
     /// A FAILOVER is handing the mastership over.
     pub(super) failing_over: bool,
     /// Nothing may be put in the stream for now (CLIENT PAUSE of a failover or shutdown).
-    paused: bool,
+    pub(super) paused: bool,
     pub(super) replicas: BTreeMap<ReplicaId, Replica>,
     next_id: u64,
     pub(super) snapshot: super::schedule::Snapshot,
@@ -248,17 +248,14 @@ pub struct Feed {
     pub(super) select_needed: bool,
     ack_wanted: bool,
     good_replicas: usize,
-    no_replicas_since: u64,
-    next_tick: u64,
-    next_ping: u64,
+    pub(super) no_replicas_since: u64,
+    pub(super) next_tick: u64,
+    pub(super) next_ping: u64,
     stats: SyncStats,
     pub(super) rng: StdRng,
     pub(super) outputs: VecDeque<FeedOutput>,
 }
 
-/// How often waiting replicas are kept awake and all are checked, in milliseconds.
-const TICK_MS: u64 = 1_000;
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const GETACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
 
 impl Feed {
@@ -278,7 +275,7 @@ impl Feed {
             ack_wanted: false,
             good_replicas: 0,
             no_replicas_since: now_ms,
-            next_tick: now_ms + TICK_MS,
+            next_tick: now_ms + super::cron::TICK_MS,
             next_ping: now_ms,
             stats: SyncStats::default(),
             rng,
@@ -549,110 +546,10 @@ impl Feed {
         self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag_ms > 0
     }
 
-    fn refresh_good_replicas(&mut self, now_ms: u64) {
+    pub(super) fn refresh_good_replicas(&mut self, now_ms: u64) {
         let max_lag = self.config.min_replicas_max_lag_ms;
         let good = |r: &&Replica| r.is_online() && now_ms.saturating_sub(r.ack_ms) / 1000 * 1000 <= max_lag;
         self.good_replicas = self.replicas.values().filter(good).count();
-    }
-
-    /// When `handle_timeout` wants to be called next.
-    pub fn poll_timeout(&self) -> Option<u64> {
-        let idle = self.replicas.is_empty() && self.backlog.is_none();
-        let tick = (!idle).then_some(self.next_tick);
-        tick.into_iter().chain(self.snapshot_due()).min()
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now_ms: u64) {
-        self.start_snapshot_if_due(now_ms);
-        if now_ms < self.next_tick {
-            return;
-        }
-        self.next_tick = now_ms + TICK_MS;
-        self.ping(now_ms);
-        self.keep_waiting_replicas_awake();
-        self.drop_silent_replicas(now_ms);
-        self.check_output_limits(now_ms);
-        self.expire_backlog(now_ms);
-        self.refresh_good_replicas(now_ms);
-    }
-
-    /// A replica injects nothing into the stream that it passes on, nor does a paused master.
-    fn may_inject(&self) -> bool {
-        self.upstream == Upstream::None && !self.paused && !self.replicas.is_empty()
-    }
-
-    fn ping(&mut self, now_ms: u64) {
-        if now_ms >= self.next_ping && self.may_inject() {
-            self.next_ping = now_ms + self.config.ping_period_ms;
-            self.outputs.push_back(FeedOutput::Append(PING));
-        }
-    }
-
-    fn keep_waiting_replicas_awake(&mut self) {
-        let to_sockets = self.snapshot.is_to_sockets();
-        for (id, replica) in &self.replicas {
-            let waits = match replica.state {
-                State::WaitStart => true,
-                State::WaitEnd(_) => !to_sockets,
-                _ => false,
-            };
-            if waits {
-                self.outputs.push_back(FeedOutput::Send { replica: *id, bytes: b"\n".to_vec() });
-            }
-        }
-    }
-
-    fn drop_silent_replicas(&mut self, now_ms: u64) {
-        let timeout = self.config.timeout_ms;
-        let late = |since: u64| now_ms.saturating_sub(since) > timeout;
-        let silent: Vec<(ReplicaId, &str, String)> = self
-            .replicas
-            .iter()
-            .filter_map(|(id, replica)| {
-                let phase = match replica.state {
-                    State::Online | State::OnlineHeld(_) if !replica.pre_psync && late(replica.ack_ms) => {
-                        "streaming sync"
-                    }
-                    State::WaitEnd(_) if replica.stuck_since.is_some_and(late) => "full sync",
-                    _ => return None,
-                };
-                Some((*id, phase, replica.name()))
-            })
-            .collect();
-        for (id, phase, name) in silent {
-            self.log(Level::Warning, format!("Disconnecting timedout replica ({phase}): {name}"));
-            self.drop_replica(now_ms, id, CloseReason::Timeout);
-        }
-    }
-
-    fn check_output_limits(&mut self, now_ms: u64) {
-        let (limit, backlog_size) = (self.config.output_limit, self.config.backlog_size);
-        let Some(end) = self.backlog.as_ref().map(|backlog| backlog.end()) else { return };
-        let over = |replica: &mut Replica| {
-            let pending = replica.probe.as_ref().map_or(0, |probe| probe.lag(end));
-            limit.exceeded(now_ms, pending, backlog_size, &mut replica.soft_limit_since)
-        };
-        let lagging: Vec<ReplicaId> =
-            self.replicas.iter_mut().filter_map(|(id, replica)| over(replica).then_some(*id)).collect();
-        lagging.into_iter().for_each(|id| self.drop_replica(now_ms, id, CloseReason::OutputLimit));
-    }
-
-    /// Without a backlog the offset no longer counts what is written, so that the history must not
-    /// go on under the same name: somebody who has its beginning could wrongly be let continue.
-    fn expire_backlog(&mut self, now_ms: u64) {
-        let ttl = self.config.backlog_ttl_ms;
-        let idle = self.replicas.is_empty() && self.upstream == Upstream::None && self.backlog.is_some();
-        if !idle || ttl == 0 || now_ms.saturating_sub(self.no_replicas_since) <= ttl {
-            return;
-        }
-        self.lineage.renew(&mut self.rng);
-        self.backlog = None;
-        let seconds = ttl / 1000;
-        self.log(
-            Level::Notice,
-            format!("Replication backlog freed after {seconds} seconds without connected replicas."),
-        );
     }
 
     /// The next thing to do, in order.

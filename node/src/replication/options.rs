@@ -85,7 +85,7 @@ const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 impl ReplicaOptions {
     /// Carries out `REPLCONF args…`. Options take effect one by one until the first bad one.
     pub fn replconf(&mut self, args: &[&[u8]]) -> Replconf {
-        if args.len() % 2 != 0 {
+        if !args.len().is_multiple_of(2) {
             return Replconf::Error("ERR syntax error".into());
         }
         for (i, pair) in args.chunks_exact(2).enumerate() {

@@ -13,8 +13,6 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use memchr::memchr;
-
 use super::info::{LinkState, TransferInfo};
 use super::lineage::ReplId;
 use super::payload::{Framing, Payload};
@@ -88,7 +86,7 @@ pub enum LinkOutput {
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// Not connected; connects at `retry_at`.
     Connect {
         retry_at: u64,
@@ -115,7 +113,7 @@ enum State {
 
 /// The reply that the handshake waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Pong,
     Auth,
     Port,
@@ -126,7 +124,7 @@ enum Step {
 
 /// An output that is worded only when it is taken.
 #[derive(Debug)]
-enum Queued {
+pub(super) enum Queued {
     Ready(LinkOutput),
     /// PSYNC, with what we have at that moment.
     Psync,
@@ -137,32 +135,30 @@ enum Queued {
 /// The link of a replica to its master.
 #[derive(Debug)]
 pub struct ReplicaLink {
-    config: LinkConfig,
-    state: State,
+    pub(super) config: LinkConfig,
+    pub(super) state: State,
     /// Our history may be the master's, so that it is worth asking to continue.
-    resumable: bool,
+    pub(super) resumable: bool,
     /// Ask the peer to take over the mastership with our PSYNC.
-    failover: bool,
+    pub(super) failover: bool,
     /// The master numbers its stream, so that acknowledging makes sense.
     numbered: bool,
     /// The last connection got as far as payload or stream, so that the next may be made at once.
-    progressed: bool,
+    pub(super) progressed: bool,
     /// A line that has not arrived whole, and when it began.
-    line: Vec<u8>,
-    line_since: u64,
+    pub(super) line: Vec<u8>,
+    pub(super) line_since: u64,
     last_io: u64,
     last_connect: u64,
     down_since: Option<u64>,
     next_tick: u64,
-    outputs: VecDeque<Queued>,
+    pub(super) outputs: VecDeque<Queued>,
 }
 
 /// Time for the rest of a handshake line to arrive, in milliseconds (Redis: fixed at 5 s).
 const LINE_TIMEOUT_MS: u64 = 5_000;
 /// Interval of acknowledgements, of newlines while loading, and of attempts to connect, in milliseconds.
 const TICK_MS: u64 = 1_000;
-const REPLY_LINE_MAX: usize = 255;
-const ANNOUNCEMENT_MAX: usize = 1023;
 
 impl ReplicaLink {
     /// A link that connects at once. `resumable` says whether what we hold may be the beginning of
@@ -464,175 +460,7 @@ impl ReplicaLink {
         Some(TransferInfo { total_bytes, read_bytes, last_io_seconds_ago })
     }
 
-    fn take_line(&mut self, now_ms: u64, input: &mut &[u8]) -> Option<Vec<u8>> {
-        if self.line.is_empty() {
-            self.line_since = now_ms;
-        }
-        let end = memchr(b'\n', input);
-        let (part, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
-        *input = rest;
-        let limit =
-            if matches!(self.state, State::Announce { .. }) { ANNOUNCEMENT_MAX } else { REPLY_LINE_MAX };
-        if self.line.len() + part.len() > limit {
-            *input = &[];
-            self.closed(now_ms, "line too long");
-            return None;
-        }
-        self.line.extend_from_slice(part);
-        end?;
-        let mut line = std::mem::take(&mut self.line);
-        line.pop();
-        line.pop_if(|byte| *byte == b'\r');
-        Some(line)
-    }
-
-    fn handle_line(&mut self, now_ms: u64, line: &[u8]) -> Option<LinkEvent<'static>> {
-        let text = String::from_utf8_lossy(line);
-        let is_error = line.starts_with(b"-");
-        match self.state {
-            State::Handshake(Step::Pong) => self.handle_pong(now_ms, line),
-            State::Handshake(Step::Auth) if is_error => {
-                self.log(Level::Warning, format!("Unable to AUTH to MASTER: {text}"));
-                self.retry_later(now_ms);
-            }
-            State::Handshake(Step::Psync) => return self.handle_psync_reply(now_ms, line),
-            State::Handshake(step) => {
-                if is_error {
-                    let option = step.option();
-                    self.log(
-                        Level::Notice,
-                        format!("(Non critical) Master does not understand REPLCONF {option}: {text}"),
-                    );
-                }
-                self.next_step(step);
-            }
-            State::Announce { lineage } => return self.handle_announcement(now_ms, line, lineage),
-            _ => {}
-        }
-        None
-    }
-
-    fn handle_pong(&mut self, now_ms: u64, line: &[u8]) {
-        let accepted: [&[u8]; 4] = [b"+", b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"];
-        if !accepted.iter().any(|start| line.starts_with(start)) {
-            let text = String::from_utf8_lossy(line);
-            self.log(Level::Warning, format!("Error reply to PING from master: '{text}'"));
-            return self.retry_later(now_ms);
-        }
-        self.log(Level::Notice, "Master replied to PING, replication can continue...".into());
-        let LinkConfig { user, password, listening_port, announce_ip, .. } = self.config.clone();
-        if let Some(password) = &password {
-            match &user {
-                Some(user) => self.send(&[b"AUTH", user.as_bytes(), password.as_bytes()]),
-                None => self.send(&[b"AUTH", password.as_bytes()]),
-            }
-        }
-        self.send(&[b"REPLCONF", b"listening-port", listening_port.to_string().as_bytes()]);
-        if let Some(ip) = &announce_ip {
-            self.send(&[b"REPLCONF", b"ip-address", ip.as_bytes()]);
-        }
-        self.send(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
-        self.state = State::Handshake(if password.is_some() { Step::Auth } else { Step::Port });
-    }
-
-    fn next_step(&mut self, step: Step) {
-        let next = match step {
-            Step::Pong | Step::Auth => Step::Port,
-            Step::Port if self.config.announce_ip.is_some() => Step::Ip,
-            Step::Port | Step::Ip => Step::Capa,
-            Step::Capa | Step::Psync => {
-                self.outputs.push_back(Queued::Psync);
-                Step::Psync
-            }
-        };
-        self.state = State::Handshake(next);
-    }
-
-    fn handle_psync_reply(&mut self, now_ms: u64, line: &[u8]) -> Option<LinkEvent<'static>> {
-        let text = String::from_utf8_lossy(line);
-        if line.is_empty() {
-            return None;
-        }
-        if let Some(rest) = line.strip_prefix(b"+FULLRESYNC") {
-            self.failover = false;
-            let lineage = parse_fullresync(rest);
-            match lineage {
-                Some((replid, offset)) => {
-                    self.log(Level::Notice, format!("Full resync from master: {replid}:{offset}"));
-                }
-                None => self.log(Level::Warning, "Master replied with wrong +FULLRESYNC syntax.".into()),
-            }
-            self.state = State::Announce { lineage };
-        } else if let (Some(rest), true) = (line.strip_prefix(b"+CONTINUE"), self.resumable) {
-            self.failover = false;
-            self.log(Level::Notice, "Successful partial resynchronization with master.".into());
-            let replid = rest.strip_prefix(b" ").and_then(ReplId::parse);
-            self.follow(now_ms);
-            self.log(
-                Level::Notice,
-                "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.".into(),
-            );
-            return Some(LinkEvent::Continue(replid));
-        } else if line.starts_with(b"-NOMASTERLINK") || line.starts_with(b"-LOADING") {
-            self.log(
-                Level::Notice,
-                format!("Master is currently unable to PSYNC but should be in the future: {text}"),
-            );
-            self.reject_failover();
-            self.retry_later(now_ms);
-        } else {
-            match line.starts_with(b"-ERR") {
-                true => self.log(
-                    Level::Notice,
-                    format!("Master does not support PSYNC or is in error state (reply: {text})"),
-                ),
-                false => self.log(Level::Warning, format!("Unexpected reply to PSYNC from master: {text}")),
-            }
-            if self.reject_failover() {
-                self.retry_later(now_ms);
-                return None;
-            }
-            self.log(Level::Notice, "Retrying with SYNC...".into());
-            self.put(LinkOutput::Send(b"SYNC\r\n".to_vec()));
-            self.state = State::Announce { lineage: None };
-        }
-        None
-    }
-
-    fn handle_announcement(
-        &mut self,
-        now_ms: u64,
-        line: &[u8],
-        lineage: Option<(ReplId, u64)>,
-    ) -> Option<LinkEvent<'static>> {
-        let text = String::from_utf8_lossy(line);
-        if line.is_empty() {
-            return None;
-        }
-        if let Some(error) = text.strip_prefix('-') {
-            self.log(Level::Warning, format!("MASTER aborted replication with an error: {error}"));
-            self.reconnect_after_failure(now_ms);
-            return None;
-        }
-        let Some(framing) = line.strip_prefix(b"$").and_then(Framing::parse) else {
-            self.log(Level::Warning, format!(
-                "Bad protocol from MASTER, the first byte is not '$' (we received '{text}'), are you sure the host and port are right?"
-            ));
-            self.reconnect_after_failure(now_ms);
-            return None;
-        };
-        let place = if self.config.diskless_load { "to parser" } else { "to disk" };
-        let what = match framing {
-            Framing::Sized(bytes) => format!("receiving {bytes} bytes from master {place}"),
-            Framing::EofMarked(_) => format!("receiving streamed RDB from master with EOF {place}"),
-        };
-        self.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what}"));
-        self.progressed = true;
-        self.state = State::Transfer { payload: Payload::new(framing), lineage };
-        Some(LinkEvent::StartLoad { lineage, payload: framing })
-    }
-
-    fn follow(&mut self, now_ms: u64) {
+    pub(super) fn follow(&mut self, now_ms: u64) {
         self.state = State::Connected;
         self.progressed = true;
         self.last_io = now_ms;
@@ -641,7 +469,7 @@ impl ReplicaLink {
     }
 
     /// The reply that the handshake waits for will not come.
-    fn no_reply(&mut self, now_ms: u64, reason: &str) {
+    pub(super) fn no_reply(&mut self, now_ms: u64, reason: &str) {
         self.log(Level::Warning, format!("Failed to read response from the server: {reason}"));
         let text = match self.state {
             State::Handshake(Step::Psync) => "Master did not reply to PSYNC, will try later",
@@ -652,7 +480,7 @@ impl ReplicaLink {
         self.retry_later(now_ms);
     }
 
-    fn reject_failover(&mut self) -> bool {
+    pub(super) fn reject_failover(&mut self) -> bool {
         let rejected = std::mem::take(&mut self.failover);
         if rejected {
             self.put(LinkOutput::FailoverRejected);
@@ -660,13 +488,13 @@ impl ReplicaLink {
         rejected
     }
 
-    fn retry_later(&mut self, now_ms: u64) {
+    pub(super) fn retry_later(&mut self, now_ms: u64) {
         self.put(LinkOutput::Close);
         self.line.clear();
         self.state = State::Connect { retry_at: now_ms + TICK_MS };
     }
 
-    fn reconnect_after_failure(&mut self, now_ms: u64) {
+    pub(super) fn reconnect_after_failure(&mut self, now_ms: u64) {
         self.put(LinkOutput::Close);
         let LinkConfig { host, port, .. } = &self.config;
         self.log(Level::Notice, format!("Reconnecting to MASTER {host}:{port} after failure"));
@@ -710,37 +538,17 @@ impl ReplicaLink {
         self.log(Level::Notice, "MASTER <-> REPLICA sync started".into());
     }
 
-    fn send(&mut self, words: &[&[u8]]) {
+    pub(super) fn send(&mut self, words: &[&[u8]]) {
         self.put(LinkOutput::Send(command(words)));
     }
 
-    fn log(&mut self, level: Level, text: String) {
+    pub(super) fn log(&mut self, level: Level, text: String) {
         self.put(LinkOutput::Log(LogLine { level, text }));
     }
 
-    fn put(&mut self, output: LinkOutput) {
+    pub(super) fn put(&mut self, output: LinkOutput) {
         self.outputs.push_back(Queued::Ready(output));
     }
-}
-
-impl Step {
-    /// The option that the reply answers, in log lines.
-    fn option(self) -> &'static str {
-        match self {
-            Step::Port => "listening-port",
-            Step::Ip => "ip-address",
-            Step::Capa => "capa",
-            Step::Pong | Step::Auth | Step::Psync => "",
-        }
-    }
-}
-
-/// Reads ` <id> <offset>`.
-fn parse_fullresync(rest: &[u8]) -> Option<(ReplId, u64)> {
-    let mut words = rest.strip_prefix(b" ")?.splitn(2, |byte| *byte == b' ');
-    let replid = ReplId::parse(words.next()?)?;
-    let offset = std::str::from_utf8(words.next()?).ok()?.trim().parse().ok()?;
-    Some((replid, offset))
 }
 
 /// A command as RESP writes it.

@@ -234,10 +234,10 @@ impl World {
                 self.established(id, replica, master);
             }
             if !to_master.is_empty() {
-                self.from_replica(master, id, &to_master);
+                self.take_from_replica(master, id, &to_master);
             }
             if !to_replica.is_empty() {
-                self.from_master(replica, id, &to_replica);
+                self.take_from_master(replica, id, &to_replica);
             }
             if broken {
                 self.conns.remove(&id);

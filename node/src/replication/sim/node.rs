@@ -381,7 +381,7 @@ impl World {
     }
 
     /// Bytes from a replica to its master.
-    pub(super) fn from_replica(&mut self, who: usize, id: ConnId, bytes: &[u8]) {
+    pub(super) fn take_from_replica(&mut self, who: usize, id: ConnId, bytes: &[u8]) {
         let Some(mut session) = self.nodes[who].sessions.remove(&id) else { return };
         session.input.extend_from_slice(bytes);
         let mut taken = 0;
@@ -456,7 +456,7 @@ impl World {
     }
 
     /// Bytes from a master to its replica.
-    pub(super) fn from_master(&mut self, who: usize, id: ConnId, bytes: &[u8]) {
+    pub(super) fn take_from_master(&mut self, who: usize, id: ConnId, bytes: &[u8]) {
         let node = &mut self.nodes[who];
         if node.master_conn == Some(id) {
             node.master_input.extend_from_slice(bytes);
