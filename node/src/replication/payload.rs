@@ -68,7 +68,9 @@ impl Payload {
         while !input.is_empty() && !self.ended {
             let part = match self.framing {
                 Framing::Sized(total) => Cow::Borrowed(self.take_sized(total, input)),
-                Framing::EofMarked(mark) if self.withheld.is_empty() => Cow::Borrowed(self.take_marked(&mark, input)),
+                Framing::EofMarked(mark) if self.withheld.is_empty() => {
+                    Cow::Borrowed(self.take_marked(&mark, input))
+                }
                 Framing::EofMarked(mark) => Cow::Owned(self.resolve_withheld(&mark, input)),
             };
             if !part.is_empty() {

@@ -90,12 +90,16 @@ pub enum LinkOutput {
 #[derive(Debug)]
 enum State {
     /// Not connected; connects at `retry_at`.
-    Connect { retry_at: u64 },
+    Connect {
+        retry_at: u64,
+    },
     Connecting,
     /// Waits for a line that answers what was sent.
     Handshake(Step),
     /// The payload was granted; waits for its announcement.
-    Announce { lineage: Option<(ReplId, u64)> },
+    Announce {
+        lineage: Option<(ReplId, u64)>,
+    },
     Transfer {
         payload: Payload,
         lineage: Option<(ReplId, u64)>,
@@ -247,7 +251,11 @@ impl ReplicaLink {
             if !payload.has_ended() {
                 return None;
             }
-            self.state = State::Loading { framing: payload.framing(), received: payload.received(), lineage: *lineage };
+            self.state = State::Loading {
+                framing: payload.framing(),
+                received: payload.received(),
+                lineage: *lineage,
+            };
             self.next_tick = now_ms + TICK_MS;
             return Some(LinkEvent::PayloadEnd);
         }
@@ -383,7 +391,11 @@ impl ReplicaLink {
                         let text = format!("Trying a partial resynchronization (request {replid}:{offset}).");
                         (replid, offset, text)
                     }
-                    false => ("?".into(), "-1".into(), "Partial resynchronization not possible (no cached master)".into()),
+                    false => (
+                        "?".into(),
+                        "-1".into(),
+                        "Partial resynchronization not possible (no cached master)".into(),
+                    ),
                 };
                 let mut words: Vec<&[u8]> = vec![b"PSYNC", replid.as_bytes(), offset.as_bytes()];
                 if self.failover {
@@ -459,7 +471,8 @@ impl ReplicaLink {
         let end = memchr(b'\n', input);
         let (part, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
         *input = rest;
-        let limit = if matches!(self.state, State::Announce { .. }) { ANNOUNCEMENT_MAX } else { REPLY_LINE_MAX };
+        let limit =
+            if matches!(self.state, State::Announce { .. }) { ANNOUNCEMENT_MAX } else { REPLY_LINE_MAX };
         if self.line.len() + part.len() > limit {
             *input = &[];
             self.closed(now_ms, "line too long");
@@ -486,7 +499,10 @@ impl ReplicaLink {
             State::Handshake(step) => {
                 if is_error {
                     let option = step.option();
-                    self.log(Level::Notice, format!("(Non critical) Master does not understand REPLCONF {option}: {text}"));
+                    self.log(
+                        Level::Notice,
+                        format!("(Non critical) Master does not understand REPLCONF {option}: {text}"),
+                    );
                 }
                 self.next_step(step);
             }
@@ -558,16 +574,18 @@ impl ReplicaLink {
             );
             return Some(LinkEvent::Continue(replid));
         } else if line.starts_with(b"-NOMASTERLINK") || line.starts_with(b"-LOADING") {
-            self.log(Level::Notice, format!(
-                "Master is currently unable to PSYNC but should be in the future: {text}"
-            ));
+            self.log(
+                Level::Notice,
+                format!("Master is currently unable to PSYNC but should be in the future: {text}"),
+            );
             self.reject_failover();
             self.retry_later(now_ms);
         } else {
             match line.starts_with(b"-ERR") {
-                true => self.log(Level::Notice, format!(
-                    "Master does not support PSYNC or is in error state (reply: {text})"
-                )),
+                true => self.log(
+                    Level::Notice,
+                    format!("Master does not support PSYNC or is in error state (reply: {text})"),
+                ),
                 false => self.log(Level::Warning, format!("Unexpected reply to PSYNC from master: {text}")),
             }
             if self.reject_failover() {

@@ -360,7 +360,8 @@ impl Replication {
     fn upstream_info(&self, now_ms: u64, link: &ReplicaLink, settings: ReplicaSettings) -> UpstreamInfo {
         let known = link.state() == LinkState::Connected || link.is_resumable();
         let offset = self.feed.lineage.offset();
-        let (read_offset, applied_offset) = if known { (offset + self.stream.unapplied(), offset) } else { (1, 1) };
+        let (read_offset, applied_offset) =
+            if known { (offset + self.stream.unapplied(), offset) } else { (1, 1) };
         UpstreamInfo {
             host: link.config().host.clone(),
             port: link.config().port,
@@ -380,7 +381,8 @@ impl Replication {
     pub fn role(&self, now_ms: u64) -> Role {
         let offset = self.feed.lineage.offset();
         let Some(link) = &self.link else {
-            let online = self.feed.replica_infos(now_ms).into_iter().filter(|replica| replica.state == "online");
+            let online =
+                self.feed.replica_infos(now_ms).into_iter().filter(|replica| replica.state == "online");
             return Role::Master { offset, replicas: online.map(|r| (r.ip, r.port, r.ack_offset)).collect() };
         };
         let counts = link.state() == LinkState::Connected && link.is_numbered();

@@ -160,7 +160,8 @@ enum Kind {
 
 impl Kind {
     fn of(args: &[&[u8]]) -> Kind {
-        let is = |at: usize, name: &[u8]| args.get(at).is_some_and(|arg: &&[u8]| arg.eq_ignore_ascii_case(name));
+        let is =
+            |at: usize, name: &[u8]| args.get(at).is_some_and(|arg: &&[u8]| arg.eq_ignore_ascii_case(name));
         match args.len() {
             1 if is(0, b"multi") => Kind::Multi,
             1 if is(0, b"exec") || is(0, b"discard") => Kind::Exec,

@@ -122,7 +122,8 @@ impl Core {
     /// Votes for us in the epoch of our failover, ours among them.
     fn votes(&self, m: usize, epoch: u64) -> usize {
         let master = &self.masters[m];
-        let mine = |leader: &Option<String>, e: u64| e == epoch && leader.as_deref() == Some(self.id.as_str());
+        let mine =
+            |leader: &Option<String>, e: u64| e == epoch && leader.as_deref() == Some(self.id.as_str());
         usize::from(mine(&master.leader, master.leader_epoch))
             + master.peers.values().filter(|p| mine(&p.leader, p.leader_epoch)).count()
     }

@@ -208,7 +208,8 @@ impl Core {
             .map(|(name, _)| name.clone())
             .collect();
         for name in untold {
-            let busy = |r: &&super::model::Replica| matches!(r.reconf, Reconf::Sent(_) | Reconf::InProgress(_));
+            let busy =
+                |r: &&super::model::Replica| matches!(r.reconf, Reconf::Sent(_) | Reconf::InProgress(_));
             let in_progress = self.masters[m].replicas.values().filter(busy).count();
             if !last_effort && in_progress >= self.masters[m].cfg.parallel_syncs as usize {
                 return;

@@ -22,8 +22,8 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::core::{ClientId, Core, Input, Level, Output};
 use crate::core::timers::Ms;
+use crate::core::{ClientId, Core, Input, Level, Output};
 use clients::Clients;
 use links::Links;
 use server::NewClient;

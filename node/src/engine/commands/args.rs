@@ -1,11 +1,11 @@
 //! Reads arguments: integers, floating point numbers, expiry times, option words.
 
 use crate::engine::error::{CommandError, NOT_FLOAT, NOT_INTEGER};
-use crate::engine::keyspace::object::parse_int;
+use redoubt_wire::resp::number::parse_integer;
 
 /// A 64-bit integer in its canonical decimal form.
 pub fn int(arg: &[u8]) -> Result<i64, CommandError> {
-    parse_int(arg).ok_or(NOT_INTEGER)
+    parse_integer(arg).ok_or(NOT_INTEGER)
 }
 
 /// A floating point number as strtold reads it, without surrounding space; not a NaN.
@@ -96,6 +96,8 @@ mod tests {
     #[test]
     fn floats_are_whole_words() {
         assert_eq!(float(b"3.0e3"), Ok(3000.0));
-        assert!(float(b" 1").is_err() && float(b"1 ").is_err() && float(b"nan").is_err() && float(b"").is_err());
+        assert!(
+            float(b" 1").is_err() && float(b"1 ").is_err() && float(b"nan").is_err() && float(b"").is_err()
+        );
     }
 }

@@ -206,7 +206,11 @@ fn rename(cx: &mut Cx<'_>, args: &[&[u8]], only_absent: bool, reply: &mut Reply)
         return Err(error::NO_SUCH_KEY);
     }
     if from == to {
-        if only_absent { reply.integer(0) } else { reply.ok() }
+        if only_absent {
+            reply.integer(0)
+        } else {
+            reply.ok()
+        }
         return Ok(());
     }
     if only_absent && cx.exists_for_write(to) {
@@ -221,7 +225,11 @@ fn rename(cx: &mut Cx<'_>, args: &[&[u8]], only_absent: bool, reply: &mut Reply)
     cx.commit(from, KeyspaceEvents::GENERIC, "rename_from");
     cx.commit(to, KeyspaceEvents::GENERIC, "rename_to");
     cx.effect(args);
-    if only_absent { reply.integer(1) } else { reply.ok() }
+    if only_absent {
+        reply.integer(1)
+    } else {
+        reply.ok()
+    }
     Ok(())
 }
 

@@ -82,7 +82,11 @@ fn pop(cx: &mut Cx<'_>, args: &[&[u8]], end: End, reply: &mut Reply) -> Handled 
     };
     let limits = cx.engine.list_limits();
     let Some(mut object) = cx.open(key) else {
-        if count.is_some() { reply.null_array() } else { reply.null() }
+        if count.is_some() {
+            reply.null_array()
+        } else {
+            reply.null()
+        }
         return Ok(());
     };
     let list = as_list_mut(&mut object)?;

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use redoubt_wire::resp::number::parse_integer;
 use redoubt_wire::resp::reply::Reply;
 
 use super::args::{self, Expire, is};
 use super::{Cx, Row, table};
 use crate::config::KeyspaceEvents;
 use crate::engine::error::{self, CommandError, Handled, SYNTAX, WRONG_TYPE};
-use crate::engine::keyspace::object::{Kind, Object, ValueRef, parse_int};
+use crate::engine::keyspace::object::{Kind, Object, ValueRef};
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
@@ -286,7 +287,11 @@ fn mset_generic(cx: &mut Cx<'_>, args: &[&[u8]], only_absent: bool, reply: &mut 
         store(cx, pair[0], pair[1], None, false);
     }
     cx.effect(args);
-    if only_absent { reply.integer(1) } else { reply.ok() }
+    if only_absent {
+        reply.integer(1)
+    } else {
+        reply.ok()
+    }
     Ok(())
 }
 
@@ -397,9 +402,11 @@ fn add_integer(cx: &mut Cx<'_>, args: &[&[u8]], delta: i64, reply: &mut Reply) -
     let sum = if let Some(mut object) = cx.open(key) {
         let old = match object.value() {
             ValueRef::Int(n) => n,
-            ValueRef::Bytes(bytes) => parse_int(bytes).ok_or(error::NOT_INTEGER)?,
+            ValueRef::Bytes(bytes) => parse_integer(bytes).ok_or(error::NOT_INTEGER)?,
             // Two bytes more than the longest integer are enough to see that there is none.
-            ValueRef::Blob(blob) => parse_int(&blob.read(0..blob.len().min(22))).ok_or(error::NOT_INTEGER)?,
+            ValueRef::Blob(blob) => {
+                parse_integer(&blob.read(0..blob.len().min(22))).ok_or(error::NOT_INTEGER)?
+            }
             _ => return Err(WRONG_TYPE),
         };
         let sum = old.checked_add(delta).ok_or(error::OVERFLOW)?;

@@ -166,7 +166,7 @@ impl Keyspace {
     /// Drops `object` here if that is quick, else leaves it to be freed outside of the lock.
     pub fn discard(&mut self, object: Object) {
         let boxed = matches!(object.value(), ValueRef::Blob(_) | ValueRef::List(_) | ValueRef::Set(_));
-        if boxed && object.memory_usage() >= LARGE_VALUE_BYTES {
+        if boxed && object.memory_usage(5) >= LARGE_VALUE_BYTES {
             self.trash.push(Trash::Object(object));
         }
     }

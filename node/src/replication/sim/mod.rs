@@ -146,7 +146,8 @@ impl World {
         let Some(conn) = self.conns.get_mut(&conn) else { return };
         let pipe = if to_master { &mut conn.up } else { &mut conn.down };
         while !bytes.is_empty() {
-            let (piece, rest) = bytes.split_at(self.rng.random_range(1..=self.weather.max_piece).min(bytes.len()));
+            let (piece, rest) =
+                bytes.split_at(self.rng.random_range(1..=self.weather.max_piece).min(bytes.len()));
             bytes = rest;
             let at = self.now + self.rng.random_range(0..=self.weather.max_delay_ms);
             pipe.last_delivery = pipe.last_delivery.max(at);
@@ -185,7 +186,8 @@ impl World {
     fn next_event(&self) -> Option<u64> {
         let front = |pipe: &Pipe| pipe.pieces.front().map(|(at, _)| *at);
         let conns = self.conns.values();
-        let of_conns = conns.flat_map(|c| [front(&c.up), front(&c.down), c.established_at, c.broken_at]).flatten();
+        let of_conns =
+            conns.flat_map(|c| [front(&c.up), front(&c.down), c.established_at, c.broken_at]).flatten();
         of_conns.chain(self.nodes.iter().filter_map(Node::next_event)).min()
     }
 

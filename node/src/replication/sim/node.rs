@@ -245,7 +245,8 @@ impl World {
 
     fn pump(&mut self, who: usize, id: ConnId) {
         loop {
-            let room = self.conns.get(&id).map_or(0, |c| self.weather.window.saturating_sub(c.down.in_flight()));
+            let room =
+                self.conns.get(&id).map_or(0, |c| self.weather.window.saturating_sub(c.down.in_flight()));
             let Some(session) = self.nodes[who].sessions.get_mut(&id) else { return };
             let Some(slice) = session.reader.as_mut().and_then(|reader| reader.read(room)) else { return };
             self.send(id, false, &slice);
@@ -396,7 +397,8 @@ impl World {
                     }
                 }
                 Parsed::Complete { len } => {
-                    let args: Vec<Vec<u8>> = session.parser.args(rest).iter().map(|arg| arg.to_vec()).collect();
+                    let args: Vec<Vec<u8>> =
+                        session.parser.args(rest).iter().map(|arg| arg.to_vec()).collect();
                     taken += len;
                     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                     replies.extend(self.replica_command(who, &mut session, &args));

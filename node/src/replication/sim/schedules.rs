@@ -7,7 +7,12 @@ use crate::replication::backlog::{BACKLOG_MIN_SIZE, OutputLimit};
 use crate::replication::info::LinkState;
 
 fn config() -> FeedConfig {
-    FeedConfig { backlog_size: BACKLOG_MIN_SIZE, diskless_sync_delay_ms: 500, timeout_ms: 10_000, ..FeedConfig::default() }
+    FeedConfig {
+        backlog_size: BACKLOG_MIN_SIZE,
+        diskless_sync_delay_ms: 500,
+        timeout_ms: 10_000,
+        ..FeedConfig::default()
+    }
 }
 
 impl World {
@@ -29,8 +34,10 @@ impl World {
                 return;
             }
         }
-        let states: Vec<_> = self.nodes.iter().map(|n| (n.link_state(), n.repl.feed.lineage().clone(), n.data)).collect();
-        let tails: Vec<_> = self.nodes.iter().map(|n| n.log.iter().rev().take(8).rev().collect::<Vec<_>>()).collect();
+        let states: Vec<_> =
+            self.nodes.iter().map(|n| (n.link_state(), n.repl.feed.lineage().clone(), n.data)).collect();
+        let tails: Vec<_> =
+            self.nodes.iter().map(|n| n.log.iter().rev().take(8).rev().collect::<Vec<_>>()).collect();
         panic!("not in sync after a minute: {states:#?} {tails:#?}");
     }
 
@@ -111,7 +118,11 @@ fn chaos(seeds: Range<u64>, nodes: usize, config: &FeedConfig) {
         for (i, who) in (0..nodes).filter(|who| *who != master).enumerate() {
             // The last one follows another replica.
             let chained = i > 0 && i == nodes - 2;
-            let whom = if chained { (0..nodes).find(|w| *w != master && *w != who).unwrap_or(master) } else { master };
+            let whom = if chained {
+                (0..nodes).find(|w| *w != master && *w != who).unwrap_or(master)
+            } else {
+                master
+            };
             world.follow(who, whom);
         }
         world.write(master, 2, 100);

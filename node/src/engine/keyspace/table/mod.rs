@@ -413,6 +413,9 @@ impl Drop for ObjectMut<'_> {
 
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table").field("len", &self.len()).field("expiring", &self.expiring()).finish_non_exhaustive()
+        f.debug_struct("Table")
+            .field("len", &self.len())
+            .field("expiring", &self.expiring())
+            .finish_non_exhaustive()
     }
 }
