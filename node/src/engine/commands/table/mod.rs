@@ -25,16 +25,6 @@ pub use server::*;
 pub use string::*;
 pub use transactions::*;
 
-pub use collections::*;
-pub use connection::*;
-pub use diagnostics::*;
-pub use generic::*;
-pub use pubsub::*;
-pub use replication::*;
-pub use server::*;
-pub use string::*;
-pub use transactions::*;
-
 /// Every command of this version, by name. Subcommands stand in the specs of their containers.
 pub static COMMANDS: &[&CommandSpec] = &[
     &ACL,
