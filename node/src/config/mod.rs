@@ -48,6 +48,18 @@ pub fn is_sensitive(name: &[u8]) -> bool {
     row(name).is_some_and(|row| row.rules.has(Rules::SENSITIVE))
 }
 
+/// The lines of CONFIG HELP between the header and the footer that every HELP has.
+pub const CONFIG_HELP: &[&str] = &[
+    "GET <pattern> [<pattern> ...]",
+    "    Show the directives whose names match, with their values.",
+    "SET <directive> <value> [<directive> <value> ...]",
+    "    Change directives: all of them or, if one value is bad, none.",
+    "RESETSTAT",
+    "    Set the counters that INFO shows back to zero.",
+    "REWRITE",
+    "    Write the configuration in force into its file.",
+];
+
 /// A configuration as loaded, and what the operator should know about it.
 #[derive(Debug)]
 pub struct Loaded {
