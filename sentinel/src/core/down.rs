@@ -6,7 +6,7 @@
 
 use super::link::{Channel, ConnState, LinkKey, Pending};
 use super::model::{FailoverState, Master, MasterId, Role, Target};
-use super::timers::{CANDIDACY_STEP_MS, Due, Ms};
+use super::timers::{Due, Ms};
 use super::value::Value;
 use super::{Core, Level};
 
@@ -89,22 +89,12 @@ impl Core {
             return self.event(Level::Warning, "-odown", m, &Target::Master, "");
         }
         let quorum = master.cfg.quorum;
-        let start = now + self.rank(m) * CANDIDACY_STEP_MS;
+        let start = now + self.turn_delay(m);
         let master = &mut self.masters[m];
         master.o_down_since = Some(now);
         master.me.last_down_at = Some(now);
         master.candidacy.not_before = master.candidacy.not_before.max(start);
         self.event(Level::Warning, "+odown", m, &Target::Master, &format!(" #quorum {agreeing}/{quorum}"));
-    }
-
-    /// How many of the others that are in reach come before us in the order of ids, which
-    /// is the order in which Sentinels stand for election.
-    pub(super) fn rank(&self, m: usize) -> Ms {
-        let live = |t: &Target| {
-            self.connected_to(m, t).is_some() && self.instance(m, t).is_some_and(|i| !i.s_down())
-        };
-        let before = self.masters[m].peers.keys().filter(|id| id.as_str() < self.id.as_str());
-        before.filter(|id| live(&Target::Peer((*id).clone()))).count() as Ms
     }
 
     /// Asks the others again whose answer is older than the ask period, and forgets what is too old.

@@ -12,6 +12,9 @@ use super::persist::Deferred;
 use super::timers::{CANDIDACY_PAUSE_MS, CANDIDACY_STEP_MS, Due, FORCED_ELECTION_MS, LEADER_PATIENCE_MS, Ms};
 use super::{Core, Level};
 
+/// A write that takes longer is an accident, not what the order of candidates should allow for.
+const MAX_WRITE_MS: Ms = 500;
+
 impl Core {
     /// Gives our vote for `candidate` in `epoch` if it is still free, and returns whom we voted
     /// for and when. What is returned may be told once the write `vote_seq` of the master is done.
@@ -50,6 +53,22 @@ impl Core {
     fn pause(&mut self, failures: u32) -> Ms {
         let base = CANDIDACY_PAUSE_MS << failures.min(20);
         base + self.random(base / 2)
+    }
+
+    /// How many of the others that are in reach come before us in the order of ids, which
+    /// is the order in which Sentinels stand for election.
+    fn rank(&self, m: usize) -> Ms {
+        let live = |t: &Target| {
+            self.connected_to(m, t).is_some() && self.instance(m, t).is_some_and(|i| !i.s_down())
+        };
+        let before = self.masters[m].peers.keys().filter(|id| id.as_str() < self.id.as_str());
+        before.filter(|id| live(&Target::Peer((*id).clone()))).count() as Ms
+    }
+
+    /// How long our turn to stand comes after the first one's. Who stands before us is heard of only when its
+    /// candidacy is on disk, and its disk is taken to be as slow as ours.
+    pub(super) fn turn_delay(&self, m: usize) -> Ms {
+        self.rank(m) * (CANDIDACY_STEP_MS + self.persist.usual_ms.min(MAX_WRITE_MS))
     }
 
     /// Stands for election if the master is objectively down and nothing bars it.
@@ -181,7 +200,7 @@ impl Core {
         }
         let failures = master.candidacy.failures;
         let limit = 2 * master.cfg.failover_timeout_ms;
-        let next = now + self.pause(failures).min(limit) + self.rank(m) * CANDIDACY_STEP_MS;
+        let next = now + self.pause(failures).min(limit) + self.turn_delay(m);
         let candidacy = &mut self.masters[m].candidacy;
         candidacy.failures = failures + 1;
         candidacy.not_before = candidacy.not_before.max(next);

@@ -9,6 +9,9 @@ use super::model::{FailoverState, MasterId, Target};
 use super::timers::{Due, Ms, PING_INTERVAL_MS};
 use super::{Core, Level, Output};
 
+/// A process that has been out of reach this long is tried at the full PING period.
+const LONG_SILENCE_MS: Ms = 10_000;
+
 /// The channel on which Sentinels find each other.
 pub(super) const HELLO_CHANNEL: &str = "__sentinel__:hello";
 
@@ -37,6 +40,10 @@ impl Core {
         let patience = (self.masters[m].cfg.down_after_ms / 2).max(1000);
         for channel in [Channel::Commands, Channel::PubSub] {
             let Some(link) = self.links.get_mut(&key).filter(|l| l.addr.port != 0) else { return };
+            if channel == Channel::PubSub && link.up().is_none() {
+                // Follows the other one, which tells whether anybody is there.
+                return;
+            }
             match link.state_mut(channel).copied() {
                 Some(ConnState::Connecting { since, .. }) if due.passed(now, since + patience) => {
                     self.close_channel(key, channel, now);
@@ -143,8 +150,12 @@ impl Core {
 
     pub(super) fn disconnected(&mut self, conn: ConnId, reason: &str, now: Ms) {
         let Some((key, channel)) = self.conns.remove(&conn) else { return };
-        let interval = self.probe_interval(key);
+        let mut interval = self.probe_interval(key);
         let Some(link) = self.links.get_mut(&key) else { return };
+        if link.silent_ms(now) > LONG_SILENCE_MS {
+            // Nobody waits for this process any more: there is no haste.
+            interval = interval.max(self.timers.ping_period);
+        }
         let Some(state) = link.state_mut(channel) else { return };
         let retry_at = match *state {
             ConnState::Up { since, .. } if now - since >= interval => now,

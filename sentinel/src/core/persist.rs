@@ -34,6 +34,9 @@ pub(super) enum Deferred {
 pub(super) struct Persist {
     wanted: u64,
     in_flight: Option<u64>,
+    started_at: Ms,
+    /// How long writes take of late: the longest, halved with each quicker one.
+    pub(super) usual_ms: Ms,
     durable: u64,
     retry_at: Option<Ms>,
     deferred: Vec<(u64, Deferred)>,
@@ -70,6 +73,7 @@ impl Core {
         let idle = p.in_flight.is_none() && p.wanted > p.durable;
         if idle && p.retry_at.is_none_or(|at| now >= at) {
             p.in_flight = Some(p.wanted);
+            p.started_at = now;
             p.retry_at = None;
             let seq = p.wanted;
             let lines = self.state_lines();
@@ -82,6 +86,7 @@ impl Core {
             return;
         }
         self.persist.in_flight = None;
+        self.persist.usual_ms = (now - self.persist.started_at).max(self.persist.usual_ms / 2);
         let done = result.is_ok();
         match result {
             Ok(()) => self.persist.durable = seq,
