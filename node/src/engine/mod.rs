@@ -14,11 +14,13 @@ use crate::config::{Config, KeyspaceEvents};
 
 pub mod clients;
 pub mod commands;
+pub mod cycle;
 pub mod door;
 pub mod effects;
 pub mod error;
 pub mod execute;
 pub mod keyspace;
+pub mod load;
 pub mod lru;
 pub mod pubsub;
 pub mod request;
@@ -71,6 +73,8 @@ pub struct Engine {
     pub role: Role,
     /// The dataset is being read; most commands answer LOADING.
     pub loading: bool,
+    /// DEBUG SET-ACTIVE-EXPIRE: the active expiry cycle runs.
+    pub active_expire: bool,
     /// The last save failed: with `stop-writes-on-bgsave-error` writes and PING answer MISCONF.
     pub save_failed: bool,
     /// Replicas that count for `min-replicas-to-write`.
@@ -130,6 +134,7 @@ impl Engine {
             stats: Stats::new(commands::COMMANDS.rows().len()),
             role: Role::Master,
             loading: false,
+            active_expire: true,
             save_failed: false,
             good_replicas: 0,
             now_ms: 0,

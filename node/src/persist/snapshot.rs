@@ -117,7 +117,11 @@ impl Snapshot {
     }
 
     /// Encodes one large value, passing chunks on as they fill.
-    fn encode<E>(&mut self, object: &Object, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn encode<E>(
+        &mut self,
+        object: &Object,
+        write: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         match object.value() {
             ValueRef::List(list) => {
                 self.writer.keys().list(head(object), list.node_count() as u64);

@@ -6,9 +6,12 @@
 
 pub mod clock;
 pub mod connection;
+pub mod cron;
 pub mod listener;
 pub mod outbox;
+pub mod persistence;
 pub mod shared;
+pub mod shutdown;
 pub mod start;
 pub mod tasks;
 pub mod worker;

@@ -5,13 +5,16 @@
 //! that two batches cannot overtake each other on their way to a third client.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::clock;
 use super::outbox::{Close, Outbox};
+use super::persistence::Saving;
 use crate::engine::Engine;
 use crate::engine::keyspace::Trash;
 use crate::engine::request::Output;
@@ -21,6 +24,10 @@ use crate::engine::session::ClientId;
 #[derive(Debug)]
 pub struct Shared {
     core: Mutex<Core>,
+    /// The file that CONFIG REWRITE writes.
+    pub config_file: Option<PathBuf>,
+    /// The pid file that this node has written.
+    pub pidfile: Option<PathBuf>,
     /// Requests to the control thread.
     pub control: UnboundedSender<Control>,
     /// Told when CLIENT PAUSE ends early.
@@ -35,6 +42,10 @@ pub struct Core {
     /// The database.
     pub engine: Engine,
     outboxes: HashMap<ClientId, Arc<Outbox>, ahash::RandomState>,
+    /// What is known of saves.
+    pub saving: Saving,
+    /// Keys that the load under way, or the last one, has put in.
+    pub loaded_keys: u64,
     /// The effects of the last batch, on their way to the backlog.
     effects: Vec<u8>,
 }
@@ -59,11 +70,14 @@ impl Shared {
     /// Shares `engine`.
     pub fn new(
         engine: Engine,
+        config_file: Option<PathBuf>,
+        pidfile: Option<PathBuf>,
         control: UnboundedSender<Control>,
         trash: UnboundedSender<Vec<Trash>>,
     ) -> Self {
-        let core = Core { engine, outboxes: HashMap::default(), effects: Vec::new() };
-        Shared { core: Mutex::new(core), control, unpaused: Notify::new(), trash }
+        let saving = Saving::new(clock::unix_ms());
+        let core = Core { engine, outboxes: HashMap::default(), saving, loaded_keys: 0, effects: Vec::new() };
+        Shared { core: Mutex::new(core), config_file, pidfile, control, unpaused: Notify::new(), trash }
     }
 
     /// Takes the engine's lock, for one batch and never across an `.await`.

@@ -1,60 +1,187 @@
 //! From the command line to a running node, and from there to its exit code.
+//!
+//! Whatever is wrong at the start ends the program with exit code 1 and one message that names
+//! it, where it is, and what to do: on standard error before the log is open, in the log (and on
+//! standard error, if the log is a file) from then on.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use redoubt_wire::directives::CommandLine;
+use redoubt_wire::{log, notice, warning};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::clock;
 use super::listener::Listeners;
-use super::shared::Shared;
+use super::shared::{Control, Shared};
+use super::tasks::log_level;
 use super::worker::Workers;
-use crate::config::Config;
+use super::{clock, cron, shutdown};
+use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
+
+const USAGE: &str = "usage: redoubt-node [FILE] [-] [--name value ...]
+
+    FILE   a configuration: directives as in redis.conf, or YAML if it ends in .yaml or .yml
+    -      more directives from standard input
+    Options are directives that follow those of the file: --port 7000 --save 60 1000
+
+    --sentinel     run as a Sentinel (as redoubt-sentinel FILE does)
+    -h, --help     this text
+    -v, --version  the version";
 
 /// Runs the node that `args` (without the program's name) ask for.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let loaded =
-        CommandLine::parse(args).load(&mut std::io::stdin()).and_then(|directives| Config::load(&directives));
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("\n{error}");
-            return ExitCode::FAILURE;
+    let args: Vec<OsString> = args.collect();
+    if args.iter().any(|a| a == "--sentinel") {
+        return redoubt_sentinel::run(args);
+    }
+    match args.first().and_then(|a| a.to_str()) {
+        Some("-h" | "--help") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
         }
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("Can't start the runtime: {error}");
-            return ExitCode::FAILURE;
+        Some("-v" | "--version") => {
+            println!(
+                "redoubt-node {} (speaks Redis {})",
+                env!("CARGO_PKG_VERSION"),
+                redoubt_wire::REDIS_VERSION
+            );
+            return ExitCode::SUCCESS;
         }
-    };
-    runtime.block_on(run(loaded.config))
+        _ => {}
+    }
+    match start(args) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-async fn run(config: Config) -> ExitCode {
-    let listeners = match Listeners::bind(&config) {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
+fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
+    let command_line = CommandLine::parse(args);
+    let directives = command_line.load(&mut std::io::stdin().lock()).map_err(|e| format!("\n{e}"))?;
+    let loaded = Config::load(&directives).map_err(|e| format!("\n{e}"))?;
+    let mut config = loaded.config;
+    let config_file = match &command_line.config_file {
+        Some(file) => Some(std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?),
+        None => None,
     };
-    let workers = match Workers::start(config.io_threads as usize) {
-        Ok(workers) => Arc::new(workers),
-        Err(error) => {
-            eprintln!("Can't start the worker threads: {error}");
-            return ExitCode::FAILURE;
-        }
+    enter(&config.dir)?;
+    config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
+    // Before any thread exists: a daemon is a fork.
+    if config.daemonize {
+        nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
+    }
+    open_log(&config)?;
+    notice!("Redoubt node {} starting, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    if config_file.is_none() {
+        warning!(
+            "Warning: no config file specified, using the default config. In order to specify a config file use redoubt-node /path/to/redis.conf"
+        );
+    }
+    for warning in &loaded.warnings {
+        warning!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("Can't start the runtime: {e}"))?;
+    runtime.block_on(run(config, config_file)).map_err(|message| {
+        warning!("{message}");
+        message
+    })
+}
+
+/// Goes to the working directory, which has to be writable for the RDB file.
+fn enter(dir: &Path) -> Result<(), String> {
+    std::env::set_current_dir(dir).map_err(|e| {
+        format!("Can't chdir to '{}': {e}. Make the directory, or mend the directive 'dir'.", dir.display())
+    })
+}
+
+fn open_log(config: &Config) -> Result<(), String> {
+    let level = log_level(config.loglevel);
+    let format = match config.log_format {
+        LogFormat::Redis => log::Format::Redis,
+        LogFormat::Json => log::Format::Json,
     };
-    let (control, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let role = if config.replicaof.is_some() { log::Role::Replica } else { log::Role::Master };
+    let file = (!config.logfile.as_os_str().is_empty()).then(|| config.logfile.clone());
+    log::init(log::Config { level, role, format, file })
+        .map_err(|e| format!("{e}. Check the directive 'logfile' ({}).", config.logfile.display()))
+}
+
+async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, String> {
+    let listeners = Listeners::bind(&config).map_err(|e| e.to_string())?;
+    let port = listeners.port();
+    let workers =
+        Workers::start(config.io_threads as usize).map_err(|e| format!("Can't start worker threads: {e}"))?;
+    let (control, requests) = tokio::sync::mpsc::unbounded_channel();
     let (trash, mut garbage) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || while garbage.blocking_recv().is_some() {});
-    let seed = rand::random();
-    let shared = Arc::new(Shared::new(Engine::new(config, seed, clock::monotonic_ns), control, trash));
-    tokio::spawn(listeners.accept(shared, workers));
-    while requests.recv().await.is_some() {}
-    ExitCode::SUCCESS
+    std::thread::Builder::new()
+        .name("lazyfree".into())
+        .spawn(move || while garbage.blocking_recv().is_some() {})
+        .map_err(|e| format!("Can't start the thread that frees memory: {e}"))?;
+    let pidfile = write_pidfile(&config)?;
+    let mut engine = Engine::new(config, rand::random(), clock::monotonic_ns);
+    engine.loading = true;
+    let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
+    tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
+    tokio::spawn(shutdown::on_signals(shared.clone()));
+    let loader = shared.clone();
+    let loaded = tokio::task::spawn_blocking(move || loader.load_file()).await;
+    match loaded {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            shared.remove_pidfile();
+            return Err(format!(
+                "Fatal error loading the DB: {error}. Exiting. Mend or move the file away; it was left as it is."
+            ));
+        }
+        Err(panic) => return Err(format!("Loading the DB ended by a fault of this program: {panic}")),
+    }
+    shared.lock().engine.loading = false;
+    if port != 0 {
+        notice!("Ready to accept connections tcp");
+    } else {
+        notice!("Ready to accept connections unix");
+    }
+    tokio::spawn(cron::run(shared.clone()));
+    control_loop(&shared, requests).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Carries out what commands ask of the control thread.
+async fn control_loop(_shared: &Arc<Shared>, mut requests: UnboundedReceiver<Control>) {
+    while let Some(request) = requests.recv().await {
+        match request {
+            Control::RoleChanged => {}
+            Control::AbortShutdown => {}
+        }
+    }
+}
+
+/// A daemon has a pid file by default, others if they ask for one.
+fn write_pidfile(config: &Config) -> Result<Option<PathBuf>, String> {
+    let path = match (&config.pidfile, config.daemonize) {
+        (Some(path), _) => path.clone(),
+        (None, true) => PathBuf::from("/var/run/redis.pid"),
+        (None, false) => return Ok(None),
+    };
+    match std::fs::write(&path, format!("{}\n", std::process::id())) {
+        Ok(()) => Ok(Some(path)),
+        Err(error) => {
+            // As in Redis: a node without its pid file still serves.
+            warning!("Failed to write PID file {}: {error}", path.display());
+            if std::io::stderr().is_terminal() {
+                eprintln!("Failed to write PID file {}: {error}", path.display());
+            }
+            Ok(None)
+        }
+    }
 }

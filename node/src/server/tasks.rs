@@ -1,17 +1,23 @@
 //! Carries out what a command asked of the outside, and answers in its place.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redoubt_wire::resp::reply::{Protocol, Reply};
+use redoubt_wire::{log, notice, warning};
 
 use super::clock;
+use super::persistence::SaveError;
 use super::shared::Shared;
+use crate::config::{ChangeError, Config, LogLevel};
 use crate::engine::request::Task;
 use crate::engine::session::ClientId;
 
 impl Shared {
     /// Carries `task` out for `client` and returns the encoded reply.
-    pub async fn perform(&self, _client: ClientId, task: Task, protocol: Protocol) -> Vec<u8> {
+    pub async fn perform(self: &Arc<Self>, _client: ClientId, task: Task, protocol: Protocol) -> Vec<u8> {
         let mut reply = Reply::new(protocol);
         match task {
             Task::Freeze { us } => {
@@ -21,9 +27,106 @@ impl Shared {
                 std::thread::sleep(Duration::from_micros(us));
                 reply.ok();
             }
-            task => reply.error(&format!("ERR {task:?} is not available")),
+            Task::Save => match self.save_blocking().await {
+                Ok(()) => reply.ok(),
+                Err(SaveError::Busy) => reply.error("ERR Background save already in progress"),
+                Err(SaveError::File(error)) => reply.error(&format!("ERR {error}")),
+            },
+            Task::Bgsave { schedule } => match self.background_save() {
+                Ok(()) => reply.simple("Background saving started"),
+                Err(SaveError::Busy) if schedule => {
+                    self.lock().saving.scheduled = true;
+                    reply.simple("Background saving scheduled");
+                }
+                Err(_) => reply.error("ERR Background save already in progress"),
+            },
+            Task::ConfigRewrite => match self.rewrite_config() {
+                Ok(()) => reply.ok(),
+                Err(text) => reply.error(&text),
+            },
+            Task::ConfigApply { changed, previous } => match self.apply_config(&changed) {
+                Ok(()) => reply.ok(),
+                Err((name, reason)) => {
+                    self.lock().engine.config = *previous;
+                    reply.error(&ChangeError::failed(name, reason).to_string());
+                }
+            },
+            Task::Shutdown(options) => {
+                let text = self.shutdown(options).await;
+                reply.error(&text);
+            }
+            Task::Reload { no_flush, no_save } => match self.reload(no_flush, no_save).await {
+                Ok(()) => reply.ok(),
+                Err(error) => {
+                    warning!("DEBUG RELOAD: {error}");
+                    reply.error("ERR Error trying to load the RDB dump, check server logs.");
+                }
+            },
+            Task::Wait { .. } => reply.integer(0),
         }
         reply.buf
+    }
+
+    async fn save_blocking(self: &Arc<Self>) -> Result<(), SaveError> {
+        let shared = self.clone();
+        match tokio::task::spawn_blocking(move || shared.save()).await {
+            Ok(result) => result,
+            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+        }
+    }
+
+    /// DEBUG RELOAD: saves, empties, loads.
+    async fn reload(self: &Arc<Self>, no_flush: bool, no_save: bool) -> Result<(), SaveError> {
+        if !no_save {
+            self.save_blocking().await?;
+        }
+        let shared = self.clone();
+        let load = move || -> Result<(), SaveError> {
+            {
+                let mut core = shared.lock();
+                if !no_flush {
+                    core.engine.flush_all();
+                }
+                core.engine.loading = true;
+            }
+            let result = shared.load_file();
+            shared.lock().engine.loading = false;
+            result.map(drop).map_err(SaveError::from)
+        };
+        match tokio::task::spawn_blocking(load).await {
+            Ok(result) => result,
+            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+        }
+    }
+
+    /// Writes the directives in force into the configuration file, as a whole or not at all.
+    pub fn rewrite_config(&self) -> Result<(), String> {
+        let Some(file) = &self.config_file else {
+            return Err("ERR The server is running without a config file".into());
+        };
+        let config = self.lock().engine.config.clone();
+        rewrite(&config, file).map_err(|error| {
+            warning!("CONFIG REWRITE failed: {}: {error}", file.display());
+            format!("ERR Rewriting config file: {error}")
+        })?;
+        notice!("CONFIG REWRITE executed with success.");
+        Ok(())
+    }
+
+    /// Brings the outside into line with directives that have changed.
+    fn apply_config(&self, changed: &[&'static str]) -> Result<(), (&'static str, String)> {
+        let config = self.lock().engine.config.clone();
+        for &name in changed {
+            match name {
+                "dir" => {
+                    let enter = std::env::set_current_dir(&config.dir).and_then(|()| std::env::current_dir());
+                    self.lock().engine.config.dir = enter.map_err(|e| (name, e.to_string()))?;
+                }
+                "loglevel" => log::set_level(log_level(config.loglevel)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Waits until CLIENT PAUSE is over.
@@ -41,4 +144,33 @@ impl Shared {
             }
         }
     }
+}
+
+/// The log's name of a level.
+pub fn log_level(level: LogLevel) -> log::Level {
+    match level {
+        LogLevel::Debug => log::Level::Debug,
+        LogLevel::Verbose => log::Level::Verbose,
+        LogLevel::Notice => log::Level::Notice,
+        LogLevel::Warning => log::Level::Warning,
+        LogLevel::Nothing => log::Level::Nothing,
+    }
+}
+
+/// Writes beside the file, syncs, and renames; the file's mode stays.
+fn rewrite(config: &Config, file: &Path) -> std::io::Result<()> {
+    let old = match std::fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let dir = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let mut temp = tempfile::NamedTempFile::new_in(&dir)?;
+    temp.write_all(&config.rewrite(&old))?;
+    if let Ok(metadata) = std::fs::metadata(file) {
+        temp.as_file().set_permissions(metadata.permissions())?;
+    }
+    temp.as_file().sync_all()?;
+    temp.persist(file).map_err(|e| e.error)?;
+    std::fs::File::open(&dir)?.sync_all()
 }

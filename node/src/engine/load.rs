@@ -1,0 +1,57 @@
+//! Puts what an RDB holds into the keyspace: at the start, after a full sync, on DEBUG RELOAD.
+//!
+//! Loading is no command: it leaves no effects, signals nothing and answers nobody. The driver
+//! calls it in bounded turns while `loading` keeps clients away.
+
+use super::Engine;
+use super::keyspace::object::Object;
+use crate::persist::rdb::{RdbKey, ValueLimits};
+
+/// What became of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// It is there now.
+    Kept,
+    /// Its time is over, and a master need not keep it.
+    Expired,
+    /// There is no such database here, or the key stands twice.
+    Refused,
+}
+
+impl Engine {
+    /// The forms that lists and sets are built in.
+    pub fn value_limits(&self) -> ValueLimits {
+        ValueLimits { list: self.list_limits(), set: self.set_limits() }
+    }
+
+    /// Puts one key in. A replica keeps those whose time is over, since its master will delete
+    /// them.
+    pub fn load_key(&mut self, key: RdbKey, now_ms: i64) -> Loaded {
+        let db = key.db as usize;
+        if db >= self.keyspace.databases() {
+            return Loaded::Refused;
+        }
+        if self.is_master() && key.expiry_ms.is_some_and(|at| at < now_ms) {
+            return Loaded::Expired;
+        }
+        if self.keyspace.find(db, &key.key).is_some() {
+            return Loaded::Refused;
+        }
+        let mut object = Object::new(&key.key, key.value, key.expiry_ms);
+        let clock = (now_ms / 1000) as u32;
+        object.set_lru(match (key.freq, key.idle_s) {
+            (Some(freq), _) if self.lfu() => (now_ms / 60_000) as u32 % (1 << 16) << 8 | u32::from(freq),
+            (_, Some(idle)) => clock.wrapping_sub(idle as u32) & super::lru::LRU_MAX,
+            _ => clock & super::lru::LRU_MAX,
+        });
+        self.keyspace.put(db, object);
+        Loaded::Kept
+    }
+
+    /// Empties every database, without a word to anybody but those who watch.
+    pub fn flush_all(&mut self) {
+        for db in 0..self.keyspace.databases() {
+            self.flush_db(db);
+        }
+    }
+}

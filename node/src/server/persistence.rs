@@ -1,0 +1,329 @@
+//! Saving to the RDB file and loading from it.
+//!
+//! A save takes a cut and writes it from a thread of its own, in short turns under the engine's
+//! lock. One cut at a time: who finds one in progress is told so, or waits. Every way to save
+//! (SAVE, BGSAVE, save points, shutdown) is the same function; they differ in who waits for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redoubt_wire::{notice, warning};
+
+use super::clock;
+use super::shared::{Core, Shared};
+use crate::engine::load::Loaded;
+use crate::persist::rdb::{
+    Checksum, FileOptions, Item, Preamble, RdbError, RdbFileWriter, RdbLoader, ReadOptions, Replication,
+    WriteOptions,
+};
+use crate::persist::snapshot::Snapshot;
+
+/// After a failed save, save points wait this long.
+const RETRY_SECS: i64 = 5;
+
+/// What is known of saves.
+#[derive(Debug, Clone)]
+pub struct Saving {
+    /// A save is under way since this Unix time in ms.
+    pub since_ms: Option<i64>,
+    /// Unix time of the last good save, or of the start, in ms.
+    pub last_good_ms: i64,
+    /// Unix time of the last try, in ms.
+    pub last_try_ms: i64,
+    /// How long the last save took, in s; -1 if there was none.
+    pub last_secs: i64,
+    /// Good saves since the start.
+    pub saves: u64,
+    /// BGSAVE SCHEDULE waits for the cut to be free.
+    pub scheduled: bool,
+}
+
+impl Saving {
+    /// No save yet.
+    pub fn new(now_ms: i64) -> Self {
+        Saving {
+            since_ms: None,
+            last_good_ms: now_ms,
+            last_try_ms: 0,
+            last_secs: -1,
+            saves: 0,
+            scheduled: false,
+        }
+    }
+}
+
+/// Why a save did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// Another cut is in progress.
+    #[error("Background save already in progress")]
+    Busy,
+    /// The file could not be written.
+    #[error(transparent)]
+    File(#[from] RdbError),
+}
+
+/// The directives of writing.
+pub fn write_options(core: &Core) -> WriteOptions {
+    let config = &core.engine.config;
+    WriteOptions {
+        version: config.rdb_version,
+        compression: config.rdbcompression,
+        checksum: config.rdbchecksum,
+    }
+}
+
+impl Shared {
+    /// Writes the dataset of this instant to the RDB file. Blocks: call it on a thread that may.
+    ///
+    /// # Errors
+    /// Another cut in progress, or a file that cannot be written; the old file stays then.
+    pub fn save(&self) -> Result<(), SaveError> {
+        let now_ms = clock::unix_ms();
+        let (snapshot, file, name, dirty) = {
+            let mut core = self.lock();
+            if core.saving.since_ms.is_some() || core.engine.keyspace.cutting() {
+                return Err(SaveError::Busy);
+            }
+            core.saving.last_try_ms = now_ms;
+            let options = FileOptions { incremental_fsync: core.engine.config.rdb_save_incremental_fsync };
+            let file = match RdbFileWriter::create(Path::new("."), &options) {
+                Ok(file) => file,
+                Err(error) => {
+                    core.save_ended(now_ms, None);
+                    warning!("{error}");
+                    return Err(error.into());
+                }
+            };
+            let Some(snapshot) = begin(&mut core, now_ms) else { return Err(SaveError::Busy) };
+            core.saving.since_ms = Some(now_ms);
+            (snapshot, file, core.engine.config.dbfilename.clone(), core.engine.stats.dirty)
+        };
+        let started = Instant::now();
+        let result = self.write_out(snapshot, file, &name);
+        let mut core = self.lock();
+        core.saving.last_secs = started.elapsed().as_secs() as i64;
+        match result {
+            Ok(bytes) => {
+                core.save_ended(now_ms, Some(dirty));
+                notice!("DB saved on disk ({bytes} bytes)");
+                Ok(())
+            }
+            Err(error) => {
+                core.save_ended(now_ms, None);
+                warning!("Background saving error: {error}");
+                Err(error.into())
+            }
+        }
+    }
+
+    fn write_out(
+        &self,
+        mut snapshot: Snapshot,
+        mut file: RdbFileWriter,
+        name: &str,
+    ) -> Result<u64, RdbError> {
+        loop {
+            let more = snapshot.turn(&mut self.lock().engine, clock::monotonic_ns);
+            if let Err(error) = snapshot.drain(&mut |chunk: &[u8]| file.write(chunk)) {
+                self.abandon_cut();
+                return Err(error);
+            }
+            if !more {
+                break;
+            }
+        }
+        file.write(&snapshot.finish())?;
+        file.finish(name)
+    }
+
+    /// Steps a cut that nobody wants any more to its end.
+    pub fn abandon_cut(&self) {
+        self.lock().engine.keyspace.abort_cut();
+        loop {
+            let keyspace = &mut self.lock().engine.keyspace;
+            if !keyspace.cut_step(256) {
+                keyspace.end_cut();
+                return;
+            }
+        }
+    }
+
+    /// Starts a save in the background; the reply says whether it could start.
+    pub fn background_save(self: &Arc<Self>) -> Result<(), SaveError> {
+        let core = self.lock();
+        if core.saving.since_ms.is_some() || core.engine.keyspace.cutting() {
+            return Err(SaveError::Busy);
+        }
+        drop(core);
+        notice!("Background saving started by pid {}", std::process::id());
+        let shared = self.clone();
+        tokio::task::spawn_blocking(move || {
+            if shared.save().is_ok() {
+                notice!("Background saving terminated with success");
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether a save point is due, or a scheduled save can start.
+    pub fn save_point_due(core: &Core, now_ms: i64) -> bool {
+        let saving = &core.saving;
+        if saving.since_ms.is_some() || core.engine.keyspace.cutting() || core.engine.loading {
+            return false;
+        }
+        if saving.scheduled {
+            return true;
+        }
+        if core.engine.save_failed && now_ms - saving.last_try_ms < RETRY_SECS * 1000 {
+            return false;
+        }
+        let seconds = (now_ms - saving.last_good_ms) / 1000;
+        let dirty = core.engine.stats.dirty;
+        core.engine.config.save.iter().any(|p| dirty >= p.changes && dirty > 0 && seconds > p.seconds as i64)
+    }
+
+    /// Loads the RDB file, if there is one. Blocks. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged: the node must not go on as if it had been empty.
+    pub fn load_file(&self) -> Result<bool, RdbError> {
+        let path = PathBuf::from(&self.lock().engine.config.dbfilename);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let options = {
+            let core = self.lock();
+            let limits = core.engine.value_limits();
+            ReadOptions { checksum: core.engine.config.rdbchecksum, ..ReadOptions::with_limits(limits) }
+        };
+        let started = Instant::now();
+        let figures = self.load_items(RdbLoader::open(&path, &options)?)?;
+        notice!("Done loading RDB, keys loaded: {}, keys expired: {}.", figures.kept, figures.expired);
+        notice!("DB loaded from disk: {:.3} seconds", started.elapsed().as_secs_f64());
+        Ok(true)
+    }
+
+    /// Puts the items of an RDB into the engine, a bounded number a lock.
+    pub fn load_items(&self, loader: RdbLoader) -> Result<LoadFigures, RdbError> {
+        let mut figures = LoadFigures::default();
+        for batch in loader {
+            let mut core = self.lock();
+            for item in batch? {
+                match item {
+                    Item::Key(key) => {
+                        let name = key.key.clone();
+                        match core.engine.load_key(key, clock::unix_ms()) {
+                            Loaded::Kept => figures.kept += 1,
+                            Loaded::Expired => figures.expired += 1,
+                            Loaded::Refused => {
+                                let name = String::from_utf8_lossy(&name);
+                                warning!(
+                                    "The RDB file names key '{name}' twice, or in a database beyond `databases`: the first stays"
+                                );
+                            }
+                        }
+                        let delay_us = core.engine.config.key_load_delay_us;
+                        if delay_us > 0 {
+                            drop(core);
+                            std::thread::sleep(Duration::from_micros(delay_us as u64));
+                            core = self.lock();
+                        }
+                    }
+                    Item::Aux { name, value } => figures.aux(&name, &value),
+                    Item::EmptyKey { key, .. } => {
+                        warning!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
+                    }
+                    Item::End(Checksum::Disabled) => {
+                        notice!("RDB file was saved with checksum disabled: no check performed.");
+                    }
+                    Item::Function(_) => {
+                        warning!("The RDB file holds a function library, which this version leaves out")
+                    }
+                    Item::ModuleAux { module } => {
+                        warning!("The RDB file holds data of module '{module}', which is left out")
+                    }
+                    Item::SelectDb(_) | Item::ResizeDb { .. } | Item::End(_) => {}
+                }
+            }
+            core.loaded_keys = figures.kept;
+        }
+        Ok(figures)
+    }
+}
+
+/// What a load found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct LoadFigures {
+    /// Keys put in.
+    pub kept: u64,
+    /// Keys left out since their time was over.
+    pub expired: u64,
+    /// `repl-id` of the file.
+    pub repl_id: Option<String>,
+    /// `repl-offset` of the file.
+    pub repl_offset: Option<i64>,
+    /// `repl-stream-db` of the file.
+    pub stream_db: Option<i64>,
+}
+
+impl LoadFigures {
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match name {
+            b"repl-id" => self.repl_id = Some(text()),
+            b"repl-offset" => self.repl_offset = text().parse().ok(),
+            b"repl-stream-db" => self.stream_db = text().parse().ok(),
+            _ => {}
+        }
+    }
+}
+
+fn begin(core: &mut Core, now_ms: i64) -> Option<Snapshot> {
+    let options = write_options(core);
+    let place = core.replication_place();
+    let replication =
+        place.as_ref().map(|p| Replication { stream_db: p.stream_db, id: &p.id, offset: p.offset });
+    let preamble = Preamble {
+        redis_version: redoubt_wire::REDIS_VERSION,
+        ctime_s: (now_ms / 1000) as u64,
+        used_memory: crate::memory::used() as u64,
+        replication,
+        aof_base: false,
+    };
+    Snapshot::begin(&mut core.engine, &options, &preamble)
+}
+
+impl Core {
+    /// Books the end of a save; `dirty` is the count of changes it holds, if it went well.
+    fn save_ended(&mut self, started_ms: i64, dirty: Option<u64>) {
+        self.saving.since_ms = None;
+        match dirty {
+            Some(dirty) => {
+                self.saving.last_good_ms = started_ms;
+                self.saving.saves += 1;
+                self.saving.scheduled = false;
+                self.engine.stats.dirty = self.engine.stats.dirty.saturating_sub(dirty);
+                self.engine.save_failed = false;
+            }
+            None => self.engine.save_failed = true,
+        }
+    }
+
+    /// Where in the history of writes the dataset stands, for the notes of an RDB.
+    pub fn replication_place(&self) -> Option<Place> {
+        None
+    }
+}
+
+/// A place in the history of writes.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The database selected in the stream, -1 if none.
+    pub stream_db: i64,
+    /// The replication id.
+    pub id: String,
+    /// The offset.
+    pub offset: i64,
+}
