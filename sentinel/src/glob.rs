@@ -72,12 +72,30 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_redis() {
-        let yes = [("*", ""), ("my*", "mymaster"), ("m?m*r", "mymaster"), ("[a-c]x", "bx"), ("[^a-c]x", "dx"),
-            ("a\\*b", "a*b"), ("*a*b*c", "xaybzc"), ("+s*", "+switch-master"), ("[c-a]x", "bx"), ("[ab", "b")];
+        let yes = [
+            ("*", ""),
+            ("my*", "mymaster"),
+            ("m?m*r", "mymaster"),
+            ("[a-c]x", "bx"),
+            ("[^a-c]x", "dx"),
+            ("a\\*b", "a*b"),
+            ("*a*b*c", "xaybzc"),
+            ("+s*", "+switch-master"),
+            ("[c-a]x", "bx"),
+            ("[ab", "b"),
+        ];
         for (p, t) in yes {
             assert!(matches(p.as_bytes(), t.as_bytes(), false), "{p} {t}");
         }
-        let no = [("", "a"), ("my", "mymaster"), ("a?", "a"), ("[a-c]x", "dx"), ("a\\*b", "axb"), ("*a*b", "ba"), ("A", "a")];
+        let no = [
+            ("", "a"),
+            ("my", "mymaster"),
+            ("a?", "a"),
+            ("[a-c]x", "dx"),
+            ("a\\*b", "axb"),
+            ("*a*b", "ba"),
+            ("A", "a"),
+        ];
         for (p, t) in no {
             assert!(!matches(p.as_bytes(), t.as_bytes(), false), "{p} {t}");
         }

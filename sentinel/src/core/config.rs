@@ -259,8 +259,15 @@ fn apply_to_master(
     executable: fn(&str) -> bool,
 ) -> Result<(), String> {
     let arity = match option {
-        "down-after-milliseconds" | "failover-timeout" | "parallel-syncs" | "notification-script"
-        | "client-reconfig-script" | "auth-pass" | "auth-user" | "config-epoch" | "leader-epoch"
+        "down-after-milliseconds"
+        | "failover-timeout"
+        | "parallel-syncs"
+        | "notification-script"
+        | "client-reconfig-script"
+        | "auth-pass"
+        | "auth-user"
+        | "config-epoch"
+        | "leader-epoch"
         | "master-reboot-down-after-period" => 1..=1,
         "known-replica" | "known-slave" | "rename-command" => 2..=2,
         "known-sentinel" => 2..=3,

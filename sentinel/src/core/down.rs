@@ -26,9 +26,8 @@ impl Core {
             due.at(link.available_at + limit + 1);
         }
         let demoted_at = instance.role_reported_at + limit + 2 * self.timers.info_period + 1;
-        let demoted = *target == Target::Master
-            && instance.role_reported == Role::Slave
-            && due.passed(now, demoted_at);
+        let demoted =
+            *target == Target::Master && instance.role_reported == Role::Slave && due.passed(now, demoted_at);
         let rebooting = *target == Target::Master
             && master.rebooted_at.is_some_and(|at| due.passed(now, at + master.cfg.reboot_down_after_ms + 1));
         self.set_s_down(m, target, silent || demoted || rebooting, now);
@@ -132,14 +131,19 @@ impl Core {
     }
 
     fn may_ask(&self, master: &Master) -> bool {
-        let electing = master.failover.as_ref().is_some_and(|f| f.state == FailoverState::WaitStart && f.durable);
+        let electing =
+            master.failover.as_ref().is_some_and(|f| f.state == FailoverState::WaitStart && f.durable);
         master.me.s_down() || electing
     }
 
     /// Asks every connected peer whose last question, at that time, meets `wanted`.
     pub(super) fn ask_all(&mut self, m: usize, wanted: impl Fn(Option<Ms>) -> bool, now: Ms) {
-        let ids: Vec<String> =
-            self.masters[m].peers.iter().filter(|(_, p)| wanted(p.asked_at)).map(|(id, _)| id.clone()).collect();
+        let ids: Vec<String> = self.masters[m]
+            .peers
+            .iter()
+            .filter(|(_, p)| wanted(p.asked_at))
+            .map(|(id, _)| id.clone())
+            .collect();
         ids.iter().for_each(|id| self.ask(m, id, now));
     }
 
@@ -172,7 +176,9 @@ impl Core {
         let Some(peer) = self.masters[m].peers.values_mut().find(|p| p.me.link == key) else { return };
         peer.asking = false;
         let Value::Array(items) = value else { return self.note_error(key, "SENTINEL", value) };
-        let [Value::Integer(down), Value::Bulk(leader), Value::Integer(epoch)] = items.as_slice() else { return };
+        let [Value::Integer(down), Value::Bulk(leader), Value::Integer(epoch)] = items.as_slice() else {
+            return;
+        };
         peer.answered_at = Some(now);
         peer.says_down = *down == 1;
         if leader == b"*" || leader.len() > 64 {

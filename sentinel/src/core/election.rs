@@ -141,7 +141,8 @@ impl Core {
     /// Votes for us in the epoch of our failover, ours among them.
     fn votes(&self, m: usize, epoch: u64) -> usize {
         let master = &self.masters[m];
-        let mine = |leader: &Option<String>, e: u64| e == epoch && leader.as_deref() == Some(self.id.as_str());
+        let mine =
+            |leader: &Option<String>, e: u64| e == epoch && leader.as_deref() == Some(self.id.as_str());
         usize::from(mine(&master.leader, master.leader_epoch))
             + master.peers.values().filter(|p| mine(&p.leader, p.leader_epoch)).count()
     }
@@ -160,7 +161,8 @@ impl Core {
             due.at(f.election_ends_at);
             return false;
         }
-        let needed = ((master.peers.len() + 1) / 2 + 1).max(master.cfg.quorum as usize);
+        let voters = master.peers.len() + 1;
+        let needed = (voters / 2 + 1).max(master.cfg.quorum as usize);
         if self.votes(m, epoch) >= needed {
             return true;
         }

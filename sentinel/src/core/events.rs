@@ -49,7 +49,8 @@ impl Core {
     pub(super) fn describe(&self, m: usize, target: &Target) -> String {
         let master = &self.masters[m];
         let hostnames = self.globals.announce_hostnames;
-        let of_master = format!("{} {} {}", master.name(), master.me.addr.announced(hostnames), master.me.addr.port);
+        let of_master =
+            format!("{} {} {}", master.name(), master.me.addr.announced(hostnames), master.me.addr.port);
         let (kind, name) = match target {
             Target::Master => return format!("master {of_master}"),
             Target::Replica(name) => ("slave", name),

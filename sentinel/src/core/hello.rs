@@ -26,7 +26,8 @@ struct Hello<'a> {
 impl<'a> Hello<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let parts: Vec<&str> = text.split(',').collect();
-        let &[host, port, run_id, epoch, master, master_host, master_port, config_epoch] = parts.as_slice() else {
+        let &[host, port, run_id, epoch, master, master_host, master_port, config_epoch] = parts.as_slice()
+        else {
             return None;
         };
         if run_id.is_empty() || run_id.len() > 64 || !run_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -89,7 +90,9 @@ impl Core {
         if !known.is_some_and(|a| a.is(hello.host, hello.port)) {
             let addr = match self.resolve(hello.host, hello.port) {
                 Ok(addr) => addr,
-                Err(Unresolved::Pending) => return self.wait_for_name(hello.host, Waiting::Hello(text.to_string())),
+                Err(Unresolved::Pending) => {
+                    return self.wait_for_name(hello.host, Waiting::Hello(text.to_string()));
+                }
                 Err(Unresolved::Invalid) => return,
             };
             self.meet(m, &hello, addr, now);
@@ -170,7 +173,15 @@ mod tests {
         let good = "127.0.0.1,26379,abc,3,mymaster,127.0.0.1,6379,2";
         let hello = Hello::parse(good).unwrap();
         assert_eq!((hello.port, hello.epoch, hello.config_epoch, hello.master), (26379, 3, 2, "mymaster"));
-        for bad in ["", "a,b", "h,1,id,1,m,h,2", "h,1,id,1,m,h,2,3,4", "h,x,id,1,m,h,2,3", "h,1,,1,m,h,2,3", "h,1,i d,1,m,h,2,3"] {
+        for bad in [
+            "",
+            "a,b",
+            "h,1,id,1,m,h,2",
+            "h,1,id,1,m,h,2,3,4",
+            "h,x,id,1,m,h,2,3",
+            "h,1,,1,m,h,2,3",
+            "h,1,i d,1,m,h,2,3",
+        ] {
             assert_eq!(Hello::parse(bad), None, "{bad}");
         }
     }

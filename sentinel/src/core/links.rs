@@ -159,14 +159,17 @@ impl Core {
         let Some(state) = link.state_mut(channel) else { return };
         let retry_at = match *state {
             ConnState::Up { since, .. } if now - since >= interval => now,
-            ConnState::Up { since, .. } | ConnState::Connecting { since, .. } => (since + interval).max(now + 1),
+            ConnState::Up { since, .. } | ConnState::Connecting { since, .. } => {
+                (since + interval).max(now + 1)
+            }
             ConnState::Down { retry_at } => retry_at,
         };
         *state = ConnState::Down { retry_at };
         if channel == Channel::Commands {
             self.forget_pending(key);
         }
-        let name = if channel == Channel::Commands { "-cmd-link-reconnection" } else { "-pubsub-link-reconnection" };
+        let name =
+            if channel == Channel::Commands { "-cmd-link-reconnection" } else { "-pubsub-link-reconnection" };
         if let Some((m, target)) = self.first_user(key) {
             self.event(Level::Debug, name, m, &target, &format!(" #{reason}"));
         }
@@ -288,7 +291,8 @@ impl Core {
 
     /// Drops the connections to the other Sentinels.
     pub(super) fn drop_peer_links(&mut self, now: Ms) {
-        let keys: Vec<LinkKey> = self.links.iter().filter(|(_, l)| l.pubsub.is_none()).map(|(k, _)| *k).collect();
+        let keys: Vec<LinkKey> =
+            self.links.iter().filter(|(_, l)| l.pubsub.is_none()).map(|(k, _)| *k).collect();
         keys.into_iter().for_each(|key| self.close_link(key, now));
         self.masters.iter_mut().for_each(|m| m.due = now);
     }

@@ -231,7 +231,8 @@ impl Core {
     /// names in it; `seed` seeds the generator that makes ids and pauses.
     pub fn new(config: Config, resolved: BTreeMap<String, String>, seed: u64, now: Ms) -> Core {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let fresh_id: String = (0..40).map(|_| char::from_digit(rng.random_range(0..16), 16).unwrap_or('0')).collect();
+        let fresh_id: String =
+            (0..40).map(|_| char::from_digit(rng.random_range(0..16), 16).unwrap_or('0')).collect();
         let is_new = config.globals.my_id.is_none();
         let mut core = Core {
             id: config.globals.my_id.clone().unwrap_or(fresh_id),

@@ -162,7 +162,8 @@ impl Core {
 
     /// A node that is down because a script blocks it is asked, once, to end the script.
     fn kill_script(&mut self, m: usize, target: &Target) {
-        let Some(i) = self.masters[m].instance_mut(target).filter(|i| i.s_down() && !i.script_kill_sent) else {
+        let Some(i) = self.masters[m].instance_mut(target).filter(|i| i.s_down() && !i.script_kill_sent)
+        else {
             return;
         };
         i.script_kill_sent = true;

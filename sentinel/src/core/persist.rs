@@ -51,7 +51,8 @@ impl Persist {
 impl Core {
     /// Asks for a write of the state as it will be at the end of this turn; returns the write's number.
     pub(super) fn save(&mut self) -> u64 {
-        if self.persist.in_flight == Some(self.persist.wanted) || self.persist.wanted == self.persist.durable {
+        if self.persist.in_flight == Some(self.persist.wanted) || self.persist.wanted == self.persist.durable
+        {
             self.persist.wanted += 1;
         }
         self.persist.retry_at = None;
@@ -90,7 +91,12 @@ impl Core {
         match result {
             Ok(()) => self.persist.durable = seq,
             Err(error) => {
-                self.log(Level::Warning, format!("WARNING: Sentinel was not able to save the new configuration on disk!!!: {error}"));
+                self.log(
+                    Level::Warning,
+                    format!(
+                        "WARNING: Sentinel was not able to save the new configuration on disk!!!: {error}"
+                    ),
+                );
                 // A later change must not be taken for part of the failed write.
                 self.persist.wanted = self.persist.wanted.max(seq + 1);
                 self.persist.retry_at = Some(now + PERSIST_RETRY_MS);
@@ -209,7 +215,8 @@ impl Lines {
 
     fn push(&mut self, option: &str, master: &str, values: &[&str], only_if_present: bool) {
         let key = format!("sentinel {option} {master}");
-        let words: Vec<&str> = ["sentinel", option, master].into_iter().chain(values.iter().copied()).collect();
+        let words: Vec<&str> =
+            ["sentinel", option, master].into_iter().chain(values.iter().copied()).collect();
         self.0.push(StateLine { key, text: format_directive(&words), only_if_present });
     }
 }

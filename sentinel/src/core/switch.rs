@@ -30,7 +30,8 @@ impl Core {
     /// Gives the entry the address `new`; the address it had becomes a replica's.
     pub(super) fn switch_address(&mut self, m: usize, new: Addr, now: Ms) {
         let id = self.master_id(m);
-        let mut links: Vec<(Addr, LinkKey)> = vec![(self.masters[m].me.addr.clone(), self.masters[m].me.link)];
+        let mut links: Vec<(Addr, LinkKey)> =
+            vec![(self.masters[m].me.addr.clone(), self.masters[m].me.link)];
         links.extend(self.masters[m].replicas.values().map(|r| (r.me.addr.clone(), r.me.link)));
         for (_, key) in &links {
             if let Some(link) = self.links.get_mut(key) {

@@ -131,7 +131,11 @@ impl Driver {
                     reply.simple(&format!("    {text}"));
                 }
             }
-            ("id" | "getname" | "getredir" | "setname" | "setinfo" | "info" | "no-evict" | "reply" | "kill" | "help", _) => {
+            (
+                "id" | "getname" | "getredir" | "setname" | "setinfo" | "info" | "no-evict" | "reply"
+                | "kill" | "help",
+                _,
+            ) => {
                 reply.error(&format!("ERR wrong number of arguments for 'client|{sub}' command"));
             }
             _ => reply.error(&format!("ERR unknown subcommand '{:.128}'. Try CLIENT HELP.", words[1])),
@@ -177,7 +181,8 @@ impl Driver {
                 return Then::Reply(reply);
             }
         }
-        let hit: Vec<ClientId> = self.clients.all.values().filter(|c| filter.takes(c, me)).map(|c| c.id).collect();
+        let hit: Vec<ClientId> =
+            self.clients.all.values().filter(|c| filter.takes(c, me)).map(|c| c.id).collect();
         match (old_form, hit.is_empty()) {
             (true, true) => reply.error("ERR No such client"),
             (true, false) => reply.ok(),

@@ -60,7 +60,8 @@ pub(super) fn arity_fits(arity: i32, words: usize) -> bool {
 /// COMMAND and its subcommands.
 pub(super) fn answer(words: &[String], reply: &mut Reply) {
     let sub = words.get(1).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
-    let names: Vec<String> = words.get(2..).unwrap_or_default().iter().map(|w| w.to_ascii_lowercase()).collect();
+    let names: Vec<String> =
+        words.get(2..).unwrap_or_default().iter().map(|w| w.to_ascii_lowercase()).collect();
     match sub.as_str() {
         "" => {
             reply.array(TABLE.len());
@@ -98,7 +99,8 @@ pub(super) fn answer(words: &[String], reply: &mut Reply) {
 
 /// The subcommands of a command: full name, arity, summary, version.
 fn subcommands(row: &Row) -> Vec<(String, i32, &'static str, &'static str)> {
-    let of_sentinel = |s: &crate::core::Subcommand| (format!("sentinel|{}", s.name), s.arity, s.summary, s.since);
+    let of_sentinel =
+        |s: &crate::core::Subcommand| (format!("sentinel|{}", s.name), s.arity, s.summary, s.since);
     if row.name == "sentinel" { SUBCOMMANDS.iter().map(of_sentinel).collect() } else { Vec::new() }
 }
 

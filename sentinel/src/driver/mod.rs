@@ -22,8 +22,8 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::core::{ClientId, Core, Input, Level, Output};
 use crate::core::timers::Ms;
+use crate::core::{ClientId, Core, Input, Level, Output};
 use clients::Clients;
 use links::Links;
 use server::NewClient;
@@ -71,7 +71,7 @@ impl Driver {
         Driver {
             core,
             clients: Clients::default(),
-            links: Links::new(events.clone(), settings.bind_source.clone()),
+            links: Links::new(events.clone(), settings.bind_source),
             scripts: process::Scripts::new(events.clone()),
             settings,
             state_file,

@@ -112,7 +112,13 @@ pub(crate) fn serve(listener: TcpListener, ids: Arc<AtomicU64>, keepalive_s: u64
     });
 }
 
-fn welcome(id: ClientId, stream: TcpStream, peer: SocketAddr, keepalive_s: u64, events: &Events) -> io::Result<()> {
+fn welcome(
+    id: ClientId,
+    stream: TcpStream,
+    peer: SocketAddr,
+    keepalive_s: u64,
+    events: &Events,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     if keepalive_s > 0 {
         let time = std::time::Duration::from_secs(keepalive_s);
@@ -176,7 +182,11 @@ async fn read(id: ClientId, mut reader: OwnedReadHalf, events: &Events, answered
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: UnboundedReceiver<Option<Vec<u8>>>, unsent: &AtomicUsize) {
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queue: UnboundedReceiver<Option<Vec<u8>>>,
+    unsent: &AtomicUsize,
+) {
     while let Some(Some(bytes)) = queue.recv().await {
         if writer.write_all(&bytes).await.is_err() {
             return;

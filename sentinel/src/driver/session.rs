@@ -267,7 +267,8 @@ fn subscribe(client: &mut Client, kind: &str, channels: &[Vec<u8>], reply: &mut 
 
 fn unsubscribe(client: &mut Client, kind: &str, channels: &[Vec<u8>], reply: &mut Reply) {
     let set = if kind == "unsubscribe" { &client.channels } else { &client.patterns };
-    let leaving: Vec<Vec<u8>> = if channels.is_empty() { set.iter().cloned().collect() } else { channels.to_vec() };
+    let leaving: Vec<Vec<u8>> =
+        if channels.is_empty() { set.iter().cloned().collect() } else { channels.to_vec() };
     if leaving.is_empty() {
         return confirm(client, kind, None, reply);
     }

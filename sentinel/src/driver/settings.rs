@@ -128,7 +128,8 @@ impl Settings {
             ("dir", &[path]) => self.dir = Some(path.into()),
             ("logfile", &[path]) => self.logfile = (!path.is_empty()).then(|| path.into()),
             ("loglevel", &[level]) => {
-                let text = "argument(s) must be one of the following: debug, verbose, notice, warning, nothing";
+                let text =
+                    "argument(s) must be one of the following: debug, verbose, notice, warning, nothing";
                 self.loglevel = Level::from_name(level.as_bytes()).ok_or(text)?;
             }
             ("pidfile", &[path]) => self.pidfile = (!path.is_empty()).then(|| path.into()),
@@ -146,8 +147,8 @@ impl Settings {
             ("timeout", &["0"]) => {}
             (name, _) if WITHOUT_EFFECT.contains(&name) => self.without_effect.push(name.to_string()),
             (
-                "port" | "bind-source-addr" | "protected-mode" | "dir" | "logfile" | "loglevel" | "pidfile" | "daemonize"
-                | "tcp-backlog" | "tcp-keepalive" | "maxclients" | "requirepass" | "bind",
+                "port" | "bind-source-addr" | "protected-mode" | "dir" | "logfile" | "loglevel" | "pidfile"
+                | "daemonize" | "tcp-backlog" | "tcp-keepalive" | "maxclients" | "requirepass" | "bind",
                 _,
             ) => return Err("wrong number of arguments".into()),
             (name, _) if name.starts_with("tls-") => {
@@ -164,8 +165,16 @@ fn default_user(rules: &[&str]) -> Result<Option<String>, String> {
     let mut password = None;
     for rule in rules {
         match *rule {
-            "on" | "nopass" | "sanitize-payload" | "skip-sanitize-payload" | "~*" | "&*" | "+@all" | "allkeys"
-            | "allchannels" | "allcommands" => {}
+            "on"
+            | "nopass"
+            | "sanitize-payload"
+            | "skip-sanitize-payload"
+            | "~*"
+            | "&*"
+            | "+@all"
+            | "allkeys"
+            | "allchannels"
+            | "allcommands" => {}
             r if r.starts_with('>') => password = Some(r[1..].to_string()),
             r => return Err(format!("'{r}' is not supported for the default user: use requirepass")),
         }

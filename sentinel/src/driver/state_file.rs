@@ -56,10 +56,12 @@ fn merge(old: &str, lines: &[StateLine]) -> String {
     for line in old.lines() {
         match key_of(line) {
             None => text.push(line),
-            Some(key) => text.extend(wanted.get_mut(key.as_str()).and_then(VecDeque::pop_front).map(|l| l.text.as_str())),
+            Some(key) => text
+                .extend(wanted.get_mut(key.as_str()).and_then(VecDeque::pop_front).map(|l| l.text.as_str())),
         }
     }
-    let placed = |line: &StateLine| !wanted.get(line.key.as_str()).is_some_and(|left| left.iter().any(|l| *l == line));
+    let placed =
+        |line: &StateLine| !wanted.get(line.key.as_str()).is_some_and(|left| left.iter().any(|l| *l == line));
     let new: Vec<&str> =
         lines.iter().filter(|l| !placed(l) && !l.only_if_present).map(|l| l.text.as_str()).collect();
     if !new.is_empty() && !old.lines().any(|l| l == GENERATED) {
@@ -138,8 +140,9 @@ mod tests {
 
     #[test]
     fn a_default_is_written_only_where_the_user_wrote_it() {
-        let default = StateLine { key: "loglevel".into(), text: "loglevel notice".into(), only_if_present: true };
-        assert_eq!(merge("port 1\n", &[default.clone()]), "port 1\n");
+        let default =
+            StateLine { key: "loglevel".into(), text: "loglevel notice".into(), only_if_present: true };
+        assert_eq!(merge("port 1\n", std::slice::from_ref(&default)), "port 1\n");
         assert_eq!(merge("loglevel debug\n", &[default]), "loglevel notice\n");
     }
 

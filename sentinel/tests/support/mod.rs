@@ -213,7 +213,9 @@ impl Deployment {
                 field(&master, "num-other-sentinels") == others
                     && field(&master, "flags") == "master"
                     && known.len() == 2
-                    && known.iter().all(|r| field(r, "flags") == "slave" && field(r, "master-link-status") == "ok")
+                    && known
+                        .iter()
+                        .all(|r| field(r, "flags") == "slave" && field(r, "master-link-status") == "ok")
             });
         }
     }
@@ -230,7 +232,8 @@ impl Deployment {
         let old_port = self.nodes[old].port;
         let mut new = 0;
         wait_for("a new master", || {
-            new = (0..self.sentinels.len()).find_map(|s| self.told(s).filter(|p| *p != old_port)).unwrap_or(0);
+            new =
+                (0..self.sentinels.len()).find_map(|s| self.told(s).filter(|p| *p != old_port)).unwrap_or(0);
             new != 0 && ask(new, "SET k v").is_some_and(|v| text(&v) == "OK")
         });
         let took = since.elapsed();

@@ -99,7 +99,9 @@ impl Core {
                 // What came before stays, as in Redis, and is kept.
                 self.save();
                 let text = match refused {
-                    Refused::Value(value) => format!("Invalid argument '{value}' for SENTINEL SET '{option}'"),
+                    Refused::Value(value) => {
+                        format!("Invalid argument '{value}' for SENTINEL SET '{option}'")
+                    }
                     Refused::Text(text) => text,
                 };
                 return refuse(call, &text);
@@ -116,7 +118,8 @@ impl Core {
     fn set_option(&mut self, m: usize, option: &str, values: &[String], now: Ms) -> Result<(), Refused> {
         let value = &values[0];
         let text = || (!value.is_empty()).then(|| value.clone());
-        let at_least = |least: Ms| parse_u64(value).filter(|v| *v >= least).ok_or(Refused::Value(value.clone()));
+        let at_least =
+            |least: Ms| parse_u64(value).filter(|v| *v >= least).ok_or(Refused::Value(value.clone()));
         let allowed = self.globals.allow_scripts_reconfig;
         let runs = value.is_empty() || (self.executable)(value);
         let cfg = &mut self.masters[m].cfg;

@@ -46,7 +46,10 @@ impl Core {
                 return refuse(call, &format!("Missing argument '{}' value", pair[0]));
             };
             if !valid(&option, value) {
-                return refuse(call, &format!("Invalid value '{value}' to SENTINEL CONFIG SET '{}'", pair[0]));
+                return refuse(
+                    call,
+                    &format!("Invalid value '{value}' to SENTINEL CONFIG SET '{}'", pair[0]),
+                );
             }
             changes.push((option, value.clone()));
         }
@@ -123,7 +126,10 @@ impl Core {
             match parse_u64(value).filter(|v| *v > 0) {
                 Some(ms) => **knob = ms,
                 None => {
-                    return refuse(call, &format!("Invalid argument '{value}' for SENTINEL DEBUG '{}'", pair[0]));
+                    return refuse(
+                        call,
+                        &format!("Invalid argument '{value}' for SENTINEL DEBUG '{}'", pair[0]),
+                    );
                 }
             }
         }

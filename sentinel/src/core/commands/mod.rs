@@ -100,7 +100,8 @@ impl Core {
     /// Carries out a client's SENTINEL, PUBLISH or ROLE.
     pub(super) fn command(&mut self, client: ClientId, argv: Vec<Vec<u8>>, protocol: Protocol, now: Ms) {
         let words: Vec<String> = argv.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
-        let mut call = Call { args: words.get(2..).unwrap_or_default().to_vec(), reply: Reply::new(protocol), now };
+        let mut call =
+            Call { args: words.get(2..).unwrap_or_default().to_vec(), reply: Reply::new(protocol), now };
         let name = words.first().map(|w| w.to_ascii_lowercase()).unwrap_or_default();
         let answer = match (name.as_str(), words.as_slice()) {
             ("role", [_]) => self.role(&mut call),
@@ -114,8 +115,12 @@ impl Core {
         let bytes = call.reply.buf;
         match answer {
             Answer::Now => self.out.push_back(Output::Reply { client, bytes }),
-            Answer::AfterWrite(seq, failed) => self.defer(seq, Deferred::Reply { client, done: bytes, failed }),
-            Answer::AfterLookup(host) => self.wait_for_name(&host, Waiting::Command { client, argv, protocol }),
+            Answer::AfterWrite(seq, failed) => {
+                self.defer(seq, Deferred::Reply { client, done: bytes, failed })
+            }
+            Answer::AfterLookup(host) => {
+                self.wait_for_name(&host, Waiting::Command { client, argv, protocol })
+            }
         }
     }
 

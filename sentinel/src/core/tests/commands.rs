@@ -34,9 +34,25 @@ fn fields_come_in_the_order_that_clients_index_into() {
     assert_eq!(
         names(&master),
         [
-            "name", "ip", "port", "runid", "flags", "link-pending-commands", "link-refcount", "last-ping-sent",
-            "last-ok-ping-reply", "last-ping-reply", "down-after-milliseconds", "info-refresh", "role-reported",
-            "role-reported-time", "config-epoch", "num-slaves", "num-other-sentinels", "quorum", "failover-timeout",
+            "name",
+            "ip",
+            "port",
+            "runid",
+            "flags",
+            "link-pending-commands",
+            "link-refcount",
+            "last-ping-sent",
+            "last-ok-ping-reply",
+            "last-ping-reply",
+            "down-after-milliseconds",
+            "info-refresh",
+            "role-reported",
+            "role-reported-time",
+            "config-epoch",
+            "num-slaves",
+            "num-other-sentinels",
+            "quorum",
+            "failover-timeout",
             "parallel-syncs"
         ]
     );
@@ -44,8 +60,15 @@ fn fields_come_in_the_order_that_clients_index_into() {
     let replicas = ask(&mut world, "SENTINEL SLAVES m");
     assert_eq!(
         names(&replicas.as_slice().unwrap()[0])[14..],
-        ["master-link-down-time", "master-link-status", "master-host", "master-port", "slave-priority",
-            "slave-repl-offset", "replica-announced"]
+        [
+            "master-link-down-time",
+            "master-link-status",
+            "master-host",
+            "master-port",
+            "slave-priority",
+            "slave-repl-offset",
+            "replica-announced"
+        ]
     );
     let peers = ask(&mut world, "SENTINEL SENTINELS m");
     assert_eq!(
@@ -69,7 +92,10 @@ fn errors_have_redis_texts() {
         ("SENTINEL SET m quorum x", "ERR Invalid argument 'x' for SENTINEL SET 'quorum'"),
         ("SENTINEL SET m nope x", "ERR Unknown option or number of arguments for SENTINEL SET 'nope'"),
         ("SENTINEL CONFIG SET nope x", "ERR Invalid argument 'nope' to SENTINEL CONFIG SET"),
-        ("SENTINEL CONFIG SET announce-ip a announce-ip b", "ERR Duplicate argument 'announce-ip' to SENTINEL CONFIG SET"),
+        (
+            "SENTINEL CONFIG SET announce-ip a announce-ip b",
+            "ERR Duplicate argument 'announce-ip' to SENTINEL CONFIG SET",
+        ),
         ("SENTINEL CONFIG SET announce-ip a loglevel", "ERR Missing argument 'loglevel' value"),
         ("SENTINEL DEBUG ping-period 0", "ERR Invalid argument '0' for SENTINEL DEBUG 'ping-period'"),
         ("SENTINEL SIMULATE-FAILURE x", "ERR Unknown failure simulation specified"),
@@ -156,5 +182,8 @@ fn a_vote_is_given_once_per_epoch() {
     world.crash_sentinel(0);
     world.start_sentinel(0);
     assert_eq!(vote(&mut world, 10, "c")[1], "*", "after a restart the vote of that epoch is still spent");
-    assert_eq!(ask(&mut world, "SENTINEL IS-MASTER-DOWN-BY-ADDR 9.9.9.9 6379 11 a"), ask(&mut world, "SENTINEL IS-MASTER-DOWN-BY-ADDR 9.9.9.9 6379 11 *"));
+    assert_eq!(
+        ask(&mut world, "SENTINEL IS-MASTER-DOWN-BY-ADDR 9.9.9.9 6379 11 a"),
+        ask(&mut world, "SENTINEL IS-MASTER-DOWN-BY-ADDR 9.9.9.9 6379 11 *")
+    );
 }

@@ -90,10 +90,23 @@ fn the_other_replicas_follow_and_the_leader_says_so_in_order() {
     let leader = (0..3).find(|s| world.saw(*s, "+elected-leader")).expect("a leader");
     let names: Vec<&str> = world.sentinels[leader].events.iter().map(|(_, n, _)| n.as_str()).collect();
     let order = [
-        "+sdown", "+odown", "+new-epoch", "+try-failover", "+vote-for-leader", "+elected-leader",
-        "+failover-state-select-slave", "+selected-slave", "+failover-state-send-slaveof-noone",
-        "+failover-state-wait-promotion", "+promoted-slave", "+failover-state-reconf-slaves", "+switch-master",
-        "+slave-reconf-sent", "+slave-reconf-inprog", "+slave-reconf-done", "+failover-end",
+        "+sdown",
+        "+odown",
+        "+new-epoch",
+        "+try-failover",
+        "+vote-for-leader",
+        "+elected-leader",
+        "+failover-state-select-slave",
+        "+selected-slave",
+        "+failover-state-send-slaveof-noone",
+        "+failover-state-wait-promotion",
+        "+promoted-slave",
+        "+failover-state-reconf-slaves",
+        "+switch-master",
+        "+slave-reconf-sent",
+        "+slave-reconf-inprog",
+        "+slave-reconf-done",
+        "+failover-end",
     ];
     let mut rest = names.iter();
     for wanted in order {
@@ -218,8 +231,12 @@ fn a_leader_that_dies_after_the_promotion_leaves_a_config_that_converges() {
         world.ask(s, &["SENTINEL", "SIMULATE-FAILURE", "nothing"], Resp2);
     }
     world.run(60_000);
-    let told: Vec<String> =
-        (0..3).filter(|s| world.sentinels[*s].core.is_some()).collect::<Vec<_>>().into_iter().map(|s| world.told(s)).collect();
+    let told: Vec<String> = (0..3)
+        .filter(|s| world.sentinels[*s].core.is_some())
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|s| world.told(s))
+        .collect();
     assert_eq!(told.len(), 2);
     assert_eq!(told[0], told[1]);
     assert_ne!(told[0], World::node_ip(0));
@@ -258,7 +275,8 @@ fn failed_elections_are_retried_with_growing_pauses() {
     world.crash_sentinel(2);
     world.kill_node(0);
     world.run(200_000);
-    let tries: Vec<Ms> = world.sentinels[0].events.iter().filter(|e| e.1 == "+try-failover").map(|e| e.0).collect();
+    let tries: Vec<Ms> =
+        world.sentinels[0].events.iter().filter(|e| e.1 == "+try-failover").map(|e| e.0).collect();
     assert!((4..20).contains(&tries.len()), "{tries:?}");
     let gaps: Vec<Ms> = tries.windows(2).map(|w| w[1] - w[0]).collect();
     assert!(gaps[0] < 5_000 && *gaps.last().unwrap() > 4 * gaps[0], "{gaps:?}");

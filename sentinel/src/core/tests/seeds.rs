@@ -77,7 +77,9 @@ fn run(seed: u64) {
         }
     }
     if let Err(why) = last {
-        let events = |s: &super::world::Sentinel| s.events.iter().rev().take(12).rev().map(|e| format!("{e:?}\n")).collect::<String>();
+        let events = |s: &super::world::Sentinel| {
+            s.events.iter().rev().take(12).rev().map(|e| format!("{e:?}\n")).collect::<String>()
+        };
         let all: Vec<String> = world.sentinels.iter().map(events).collect();
         panic!("no agreement after peace: {why}\n{}", all.join("--\n"));
     }

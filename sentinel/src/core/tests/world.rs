@@ -301,7 +301,8 @@ impl World {
                 return true;
             }
             let event_at = self.queue.first_key_value().map_or(Ms::MAX, |((at, _), _)| *at);
-            let wake = |s: &Sentinel| s.core.as_ref().filter(|_| !s.stopped).map_or(Ms::MAX, |c| c.poll_timeout());
+            let wake =
+                |s: &Sentinel| s.core.as_ref().filter(|_| !s.stopped).map_or(Ms::MAX, |c| c.poll_timeout());
             let (sleeper, wake_at) =
                 self.sentinels.iter().map(wake).enumerate().min_by_key(|(_, at)| *at).expect("Sentinels");
             let next = event_at.min(wake_at);
@@ -330,9 +331,13 @@ impl World {
             Event::Arrive(s, conn) => self.arrive(s, conn),
             Event::Out(s, conn, commands) => {
                 for command in commands {
-                    let Some(to) = self.conns.get(&(s, conn)).filter(|c| c.group_ok).map(|c| c.to) else { return };
+                    let Some(to) = self.conns.get(&(s, conn)).filter(|c| c.group_ok).map(|c| c.to) else {
+                        return;
+                    };
                     match to {
-                        End::Node(n) if self.nodes[n].stopped => self.nodes[n].held.push_back((s, conn, command)),
+                        End::Node(n) if self.nodes[n].stopped => {
+                            self.nodes[n].held.push_back((s, conn, command))
+                        }
                         End::Node(n) => self.at_node(n, s, conn, command),
                         End::Sentinel(peer) => self.at_sentinel(peer, s, conn, command),
                     }
@@ -446,7 +451,11 @@ impl World {
                     .collect();
                 for (to, on) in listeners {
                     let parts = [&b"message"[..], b"__sentinel__:hello", &text];
-                    self.answer(to, on, Value::Array(parts.iter().map(|p| Value::Bulk(p.to_vec())).collect()));
+                    self.answer(
+                        to,
+                        on,
+                        Value::Array(parts.iter().map(|p| Value::Bulk(p.to_vec())).collect()),
+                    );
                 }
                 self.answer(s, conn, Value::Integer(1));
             }
@@ -458,7 +467,10 @@ impl World {
         let word = |n: usize| String::from_utf8_lossy(command.get(n).map_or(b"", |w| w)).to_ascii_lowercase();
         match (word(0).as_str(), word(1).as_str()) {
             ("slaveof", "no") => {
-                assert!(self.sentinels[s].elected, "Sentinel {s} promotes node {n} without having been elected");
+                assert!(
+                    self.sentinels[s].elected,
+                    "Sentinel {s} promotes node {n} without having been elected"
+                );
                 if self.nodes[n].master.is_some() {
                     self.promotions.push((self.now, n));
                 }
@@ -476,7 +488,9 @@ impl World {
                 let victims: Vec<(usize, ConnId)> = self
                     .conns
                     .iter()
-                    .filter(|(k, c)| c.to == End::Node(n) && c.up && c.subscribed == subscribed && **k != (s, conn))
+                    .filter(|(k, c)| {
+                        c.to == End::Node(n) && c.up && c.subscribed == subscribed && **k != (s, conn)
+                    })
                     .map(|(k, _)| *k)
                     .collect();
                 victims.into_iter().for_each(|(s, conn)| self.break_conn(s, conn));
@@ -501,7 +515,10 @@ impl World {
                 let follows = (0..self.nodes.len())
                     .filter(|r| self.nodes[*r].alive && self.nodes[*r].master == Some(n) && self.link_up(*r));
                 for (i, replica) in follows.enumerate() {
-                    text += &format!("slave{i}:ip={},port=6379,state=online,offset=1,lag=0\r\n", Self::node_ip(replica));
+                    text += &format!(
+                        "slave{i}:ip={},port=6379,state=online,offset=1,lag=0\r\n",
+                        Self::node_ip(replica)
+                    );
                 }
             }
             Some(of) => {
