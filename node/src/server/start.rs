@@ -87,6 +87,11 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     for warning in &loaded.warnings {
         warning!("{warning}");
     }
+    if config.disable_thp
+        && let Err(error) = nix::sys::prctl::set_thp_disable(true)
+    {
+        warning!("Transparent huge pages stay on for this process: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
