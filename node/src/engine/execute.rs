@@ -206,15 +206,13 @@ impl Engine {
         let mut flags = command.spec.flags;
         if command.spec.name == "exec" {
             for queued in &session.tx.queue {
-                if queued.command.has(Flags::WRITE) {
-                    flags = flags.with(Flags::WRITE);
-                }
+                flags = flags.with(queued.command.spec.flags.and(Flags::WRITE.with(Flags::DENYOOM)));
             }
         }
         flags
     }
 
-    fn gates(&self, session: &Session, command: &Command) -> Result<(), CommandError> {
+    fn gates(&mut self, session: &Session, command: &Command) -> Result<(), CommandError> {
         let flags = Self::effective(session, command);
         if !flags.has(Flags::NO_AUTH) && !self.may_command(session) {
             return Err(error::NO_AUTH);
@@ -226,6 +224,9 @@ impl Engine {
             return Err(error::NO_MULTI);
         }
         let write = flags.has(Flags::WRITE);
+        if self.config.maxmemory > 0 && !self.make_room() && flags.has(Flags::DENYOOM) {
+            return Err(error::OUT_OF_MEMORY);
+        }
         if self.save_failed
             && self.config.stop_writes_on_bgsave_error
             && !self.config.save.is_empty()

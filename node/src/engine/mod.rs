@@ -18,6 +18,7 @@ pub mod cycle;
 pub mod door;
 pub mod effects;
 pub mod error;
+pub mod evict;
 pub mod execute;
 pub mod facts;
 pub mod keyspace;
@@ -120,6 +121,8 @@ pub struct Engine {
     /// Commits and effects of the running command, for the check that both or neither exist.
     commits: usize,
     effects_seen: usize,
+    /// Tells how many bytes the process has allocated; `maxmemory` is held against it.
+    pub memory_used: fn() -> usize,
     /// Reads a monotonic counter in ns; it only times commands.
     ticks: fn() -> u64,
     last_tick: u64,
@@ -175,6 +178,7 @@ impl Engine {
             no_touch: false,
             commits: 0,
             effects_seen: 0,
+            memory_used: || 0,
             ticks,
             last_tick: 0,
             member_seed: rng.next_u64(),

@@ -219,7 +219,7 @@ fn stats(cx: &Cx<'_>, out: &mut Lines) {
         ("expired_stale_perc", &format_args!("{:.2}", s.expired_stale_percent)),
         ("expired_time_cap_reached_count", &s.expire_cycles_capped),
         ("expire_cycle_cpu_milliseconds", &0),
-        ("evicted_keys", &0),
+        ("evicted_keys", &s.evicted_keys),
         ("evicted_clients", &0),
         ("total_eviction_exceeded_time", &0),
         ("current_eviction_exceeded_time", &0),
