@@ -167,9 +167,6 @@ fixed! {
         "set-proc-title" = "no",
         "proc-title-template" = "{title} {listen-addr} {server-mode}",
     }
-    Warn "nothing forks here, so huge pages cost no copies and are left as the system has them" {
-        "disable-thp" = "no",
-    }
     Warn "nothing forks here; set the score of the one process in its service unit" {
         "oom-score-adj" = "no",
         "oom-score-adj-values" [MULTI_ARG] = "0 200 800",

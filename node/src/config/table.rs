@@ -107,6 +107,8 @@ directives! {
     "daemonize" [IMMUTABLE] daemonize: bool = false, YesNo;
     /// File that holds the process id while the node runs; empty for none.
     "pidfile" [IMMUTABLE] pidfile: Option<PathBuf> = None, Text;
+    /// Keeps transparent huge pages away from this process: clearing one at its first touch stalls a command.
+    "disable-thp" [IMMUTABLE] disable_thp: bool = true, YesNo;
     /// Who supervises the process and is told when it is ready: upstart, systemd, auto, no.
     "supervised" [IMMUTABLE] supervised: Supervised = Supervised::No, OneOf;
     /// Least level of log lines: debug, verbose, notice, warning, nothing.

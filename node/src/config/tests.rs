@@ -121,6 +121,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("databases", "1"),
     ("daemonize", "yes"),
     ("pidfile", "\"/run/redoubt.pid\""),
+    ("disable-thp", "no"),
     ("supervised", "systemd"),
     ("loglevel", "verbose"),
     ("logfile", "\"node log\""),
@@ -257,7 +258,7 @@ jemalloc-bg-thread yes
 ";
     let loaded = load(text).unwrap();
     let about: Vec<_> = loaded.warnings.iter().map(|w| w.split(' ').next().unwrap()).collect();
-    assert_eq!(about, ["set-proc-title", "disable-thp"]);
+    assert_eq!(about, ["set-proc-title"]);
     assert_eq!(loaded.config.bind, ["127.0.0.1", "-::1"]);
     assert_eq!(loaded.config.client_output_buffer_limit, OutputLimits::default());
 }

@@ -29,10 +29,7 @@ impl Engine {
     /// hit is counted with [`Access::Read`].
     pub fn read(&mut self, db: usize, key: &[u8], access: Access) -> Option<&Object> {
         let (stamp, is_lfu) = (self.lru_clock(), self.lfu());
-        let expired = match self.keyspace.find(db, key) {
-            None => None,
-            Some(object) => Some(self.is_past(object)),
-        };
+        let expired = self.keyspace.find(db, key).map(|object| self.is_past(object));
         match expired {
             Some(false) => {}
             Some(true) => {

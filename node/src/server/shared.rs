@@ -12,7 +12,6 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::clock;
 use super::outbox::{Close, Outbox};
 use super::persistence::Saving;
 use crate::engine::Engine;
@@ -44,8 +43,6 @@ pub struct Core {
     outboxes: HashMap<ClientId, Arc<Outbox>, ahash::RandomState>,
     /// What is known of saves.
     pub saving: Saving,
-    /// Keys that the load under way, or the last one, has put in.
-    pub loaded_keys: u64,
     /// The effects of the last batch, on their way to the backlog.
     effects: Vec<u8>,
 }
@@ -75,8 +72,7 @@ impl Shared {
         control: UnboundedSender<Control>,
         trash: UnboundedSender<Vec<Trash>>,
     ) -> Self {
-        let saving = Saving::new(clock::unix_ms());
-        let core = Core { engine, outboxes: HashMap::default(), saving, loaded_keys: 0, effects: Vec::new() };
+        let core = Core { engine, outboxes: HashMap::default(), saving: Saving::default(), effects: Vec::new() };
         Shared { core: Mutex::new(core), config_file, pidfile, control, unpaused: Notify::new(), trash }
     }
 
@@ -119,7 +115,11 @@ impl Shared {
             Output::RoleChanged => drop(self.control.send(Control::RoleChanged)),
             Output::Unpaused => self.unpaused.notify_waiters(),
             Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
-            Output::AttachReplica { .. } | Output::Replconf { .. } | Output::AskReplicas => {}
+            Output::Log(text) => redoubt_wire::warning!("{text}"),
+            Output::AttachReplica { .. }
+            | Output::Replconf { .. }
+            | Output::AskReplicas
+            | Output::ChangeReplicationId => {}
         }
     }
 }

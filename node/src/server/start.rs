@@ -18,7 +18,7 @@ use super::listener::Listeners;
 use super::shared::{Control, Shared};
 use super::tasks::log_level;
 use super::worker::Workers;
-use super::{clock, cron, shutdown};
+use super::{clock, cron, facts, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
 
@@ -87,6 +87,11 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     for warning in &loaded.warnings {
         warning!("{warning}");
     }
+    if config.disable_thp
+        && let Err(error) = nix::sys::prctl::set_thp_disable(true)
+    {
+        warning!("Transparent huge pages stay on for this process: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -128,7 +133,14 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
         .spawn(move || while garbage.blocking_recv().is_some() {})
         .map_err(|e| format!("Can't start the thread that frees memory: {e}"))?;
     let pidfile = write_pidfile(&config)?;
+    let now_ms = clock::unix_ms();
+    let described = listeners.described(&config);
     let mut engine = Engine::new(config, rand::random(), clock::monotonic_ns);
+    engine.facts.process = facts::process(config_file.as_deref(), described, now_ms);
+    engine.facts.memory = facts::memory_now;
+    engine.facts.cpu = facts::cpu_now;
+    engine.facts.persistence.last_save_ms = now_ms;
+    engine.memory_used = crate::memory::used;
     engine.loading = true;
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
