@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
+use redoubt_wire::warning;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock;
@@ -184,12 +185,14 @@ impl<S: Socket> Connection<S> {
             match self.outbox.poll(cx, &mut self.reply.buf) {
                 Poll::Ready(Mail::Bytes) => {
                     self.try_flush()?;
+                    self.outbox.set_unsent(self.reply.buf.len() - self.sent);
                     return Poll::Ready(Ok(Event::Progress));
                 }
                 Poll::Ready(Mail::Close(close)) => return Poll::Ready(Ok(Event::Close(close))),
                 Poll::Pending => {}
             }
             if self.sent < self.reply.buf.len() && self.poll_write(cx)?.is_ready() {
+                self.outbox.set_unsent(0);
                 return Poll::Ready(Ok(Event::Progress));
             }
             self.input.poll_read(&mut self.socket, cx).map_ok(Event::Read)
@@ -203,6 +206,10 @@ impl<S: Socket> Connection<S> {
         let mut missing = 0;
         let mut core = self.shared.lock();
         let max_bulk_len = core.engine.config.proto_max_bulk_len as usize;
+        if self.input.pending().len() as u64 > core.engine.config.client_query_buffer_limit {
+            warning!("Closing client id={} that reached max query buffer length", self.id);
+            return (Turn::Close, false, 0);
+        }
         let Some(mut batch) = core.engine.begin(self.id, now_ms) else { return (Turn::Close, false, 0) };
         let mut limits = Limits { max_bulk_len, authenticated: true, ..Limits::default() };
         batch.session().buffers = Buffers {

@@ -12,7 +12,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::outbox::{Close, Outbox};
+use super::outbox::{Close, Outbox, Verdict};
+use redoubt_wire::warning;
 use super::persistence::Saving;
 use crate::engine::Engine;
 use crate::engine::keyspace::Trash;
@@ -103,8 +104,14 @@ impl Shared {
     fn route(&self, core: &mut Core, output: Output) {
         match output {
             Output::Push { client, bytes } => {
-                if let Some(outbox) = core.outboxes.get(&client) {
-                    outbox.push(&bytes);
+                let limit = core.engine.config.client_output_buffer_limit.pubsub;
+                if let Some(outbox) = core.outboxes.get(&client)
+                    && outbox.push(&bytes, &limit, core.engine.now_ms) == Verdict::TooMuch
+                {
+                    warning!(
+                        "Client id={client} closed for overcoming of output buffer limits (client-output-buffer-limit pubsub)."
+                    );
+                    outbox.close(Close::Now);
                 }
             }
             Output::Close { client, after_reply } => {
