@@ -110,7 +110,8 @@ impl Core {
         match pending {
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
-                if name == "AUTH" && value.error_text().is_some_and(|t| t.starts_with(b"WRONGPASS")) {
+                let refused = |t: &[u8]| t.starts_with(b"WRONGPASS") || t.starts_with(b"NOAUTH");
+                if value.error_text().is_some_and(refused) {
                     // A connection without rights is none: both are made anew, in case the password changes.
                     self.close_link(key, now + self.timers.ping_period);
                 }
