@@ -8,6 +8,7 @@ use redoubt_wire::resp::reply::Reply;
 use super::commands::spec::Flags;
 use super::commands::{COMMANDS, Command, Cx};
 use super::error::{self, CommandError};
+use super::request::{Hole, Task};
 use super::session::{Class, ClientId, ReplyMode, Session};
 use super::transaction::Queued;
 use super::{Engine, Role};
@@ -70,17 +71,14 @@ impl Batch<'_> {
         if executed == Executed::Paused {
             return executed;
         }
-        if !engine.own_pushes.is_empty() {
-            let reply_len = reply.buf.len() - start;
-            reply.buf.append(&mut engine.own_pushes);
-            reply.buf[start..].rotate_left(reply_len);
-        }
         match session.reply_mode {
             ReplyMode::On => {}
             ReplyMode::Off | ReplyMode::Skip => reply.buf.truncate(start),
             // CLIENT REPLY SKIP itself has no reply; the next command has none either.
             ReplyMode::SkipNext => reply.buf.truncate(start),
         }
+        // What the command pushed to its own client follows its reply, whatever became of that.
+        reply.buf.append(&mut engine.own_pushes);
         session.reply_mode = match session.reply_mode {
             ReplyMode::SkipNext => ReplyMode::Skip,
             ReplyMode::Skip => ReplyMode::On,
@@ -147,14 +145,23 @@ impl Engine {
             Ok(()) => reply.buf.get(start) == Some(&b'-') && self.holes.len() == holes,
             Err(error) => {
                 reply.buf.truncate(start);
-                self.stats.count_error(error.code());
                 reply.error(&error.0);
                 true
             }
         };
+        if failed {
+            self.stats.count_error(error_code(&reply.buf[start + 1..]));
+        }
         let tick = (self.ticks)();
-        let spent = tick.saturating_sub(self.last_tick);
+        let mut spent = tick.saturating_sub(self.last_tick);
         self.last_tick = tick;
+        if let Some(Hole { task: Task::Freeze { us }, .. }) = self.holes.get(holes..).and_then(<[Hole]>::last)
+        {
+            // DEBUG SLEEP takes its time when the handler is long through.
+            spent += us * 1000;
+        }
+        self.log_if_slow(session, command, args, spent / 1000);
+        self.feed_monitors(session, command, args);
         self.stats.commands += 1;
         let stats = &mut self.stats.by_command[command.index];
         stats.calls += 1;
@@ -209,7 +216,7 @@ impl Engine {
 
     fn gates(&self, session: &Session, command: &Command) -> Result<(), CommandError> {
         let flags = Self::effective(session, command);
-        if !session.authenticated && !flags.has(Flags::NO_AUTH) {
+        if !flags.has(Flags::NO_AUTH) && !self.may_command(session) {
             return Err(error::NO_AUTH);
         }
         if session.class == Class::Master {
@@ -253,6 +260,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the client may run commands: it is authenticated, or no password is asked for.
+    pub(super) fn may_command(&self, session: &Session) -> bool {
+        session.authenticated || self.config.requirepass.is_none()
+    }
+
     /// Whether CLIENT PAUSE postpones the command.
     fn held_back(&mut self, session: &Session, command: &Command) -> bool {
         let Some(pause) = self.pause else { return false };
@@ -290,6 +302,12 @@ fn resolve(session: &Session, args: &[&[u8]]) -> Result<&'static Command, Comman
         return Ok(last);
     }
     COMMANDS.resolve(args)
+}
+
+/// The code of an encoded error, its marker left out: what stands before the first blank.
+fn error_code(error: &[u8]) -> &str {
+    let end = error.iter().position(|b| *b == b' ' || *b == b'\r').unwrap_or(error.len());
+    std::str::from_utf8(&error[..end]).unwrap_or("ERR")
 }
 
 /// Commands that act on a transaction instead of being queued in it.

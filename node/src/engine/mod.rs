@@ -19,22 +19,30 @@ pub mod door;
 pub mod effects;
 pub mod error;
 pub mod execute;
+pub mod facts;
 pub mod keyspace;
 pub mod load;
 pub mod lru;
+pub mod monitor;
 pub mod pubsub;
+pub mod redact;
 pub mod request;
 pub mod session;
+pub mod slowlog;
 pub mod stats;
+#[cfg(test)]
+pub mod testing;
 pub mod transaction;
 pub mod types;
 
 use clients::Clients;
 use effects::Effects;
+use facts::Facts;
 use keyspace::Keyspace;
 use pubsub::PubSub;
 use request::{Hole, Output};
 use session::{ClientId, Session};
+use slowlog::SlowLog;
 use stats::Stats;
 use transaction::WatchIndex;
 
@@ -69,12 +77,24 @@ pub struct Engine {
     pub effects: Effects,
     /// Counters for INFO.
     pub stats: Stats,
+    /// What the outside knows, for INFO.
+    pub facts: Facts,
+    /// Commands that took long.
+    pub slowlog: SlowLog,
+    /// Those who watch all commands, in the order in which they asked to.
+    monitors: Vec<ClientId>,
     /// Master or replica.
     pub role: Role,
     /// The dataset is being read; most commands answer LOADING.
     pub loading: bool,
     /// DEBUG SET-ACTIVE-EXPIRE: the active expiry cycle runs.
     pub active_expire: bool,
+    /// DEBUG PAUSE-CRON: the timer's work is left undone.
+    pub cron_paused: bool,
+    /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: payloads of RESTORE need no right checksum.
+    pub skip_checksums: bool,
+    /// DEBUG QUICKLIST-PACKED-THRESHOLD: from this length on a list's element has a node of its own.
+    pub list_packed_threshold: usize,
     /// The last save failed: with `stop-writes-on-bgsave-error` writes and PING answer MISCONF.
     pub save_failed: bool,
     /// Replicas that count for `min-replicas-to-write`.
@@ -88,7 +108,7 @@ pub struct Engine {
     dirty_watchers: Vec<ClientId>,
     outputs: Vec<Output>,
     holes: Vec<Hole>,
-    /// Pushes to the running client, which stand before the reply of the running command.
+    /// Pushes to the running client, which follow the reply of the running command.
     own_pushes: Vec<u8>,
     /// The running client and the protocol it speaks.
     current: Option<(ClientId, Protocol)>,
@@ -132,9 +152,15 @@ impl Engine {
             pubsub: PubSub::default(),
             effects: Effects::default(),
             stats: Stats::new(commands::COMMANDS.rows().len()),
+            facts: Facts::default(),
+            slowlog: SlowLog::default(),
+            monitors: Vec::new(),
             role: Role::Master,
             loading: false,
             active_expire: true,
+            cron_paused: false,
+            skip_checksums: false,
+            list_packed_threshold: types::ListLimits::default().packed_threshold,
             save_failed: false,
             good_replicas: 0,
             now_ms: 0,
@@ -186,6 +212,7 @@ impl Engine {
         let Some(mut session) = self.clients.take(id) else { return };
         self.unwatch_all(&mut session);
         self.unsubscribe_all(&mut session);
+        self.set_monitor(&mut session, false);
     }
 
     /// Forgets a session's subscriptions without telling it.

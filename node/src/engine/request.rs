@@ -111,6 +111,10 @@ pub enum Output {
     Unpaused,
     /// SHUTDOWN ABORT.
     AbortShutdown,
+    /// DEBUG CHANGE-REPL-ID: the history gets a new name, and no second one.
+    ChangeReplicationId,
+    /// A line for the log, at level warning.
+    Log(String),
     /// A client waits for acknowledgements: ask the replicas for them.
     AskReplicas,
 }

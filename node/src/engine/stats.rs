@@ -48,6 +48,8 @@ pub struct Stats {
     pub error_replies: u64,
     /// Error replies by their code.
     pub errors: BTreeMap<String, u64>,
+    /// Attempts to authenticate that were refused.
+    pub auth_denied: u64,
     /// Full resyncs given.
     pub sync_full: u64,
     /// Partial resyncs given.

@@ -119,7 +119,11 @@ impl Shared {
             Output::RoleChanged => drop(self.control.send(Control::RoleChanged)),
             Output::Unpaused => self.unpaused.notify_waiters(),
             Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
-            Output::AttachReplica { .. } | Output::Replconf { .. } | Output::AskReplicas => {}
+            Output::Log(text) => redoubt_wire::warning!("{text}"),
+            Output::AttachReplica { .. }
+            | Output::Replconf { .. }
+            | Output::AskReplicas
+            | Output::ChangeReplicationId => {}
         }
     }
 }

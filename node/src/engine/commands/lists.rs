@@ -30,7 +30,10 @@ enum End {
 impl Engine {
     /// The directives that shape lists.
     pub fn list_limits(&self) -> ListLimits {
-        ListLimits { max_listpack_size: self.config.list_max_listpack_size, ..ListLimits::default() }
+        ListLimits {
+            max_listpack_size: self.config.list_max_listpack_size,
+            packed_threshold: self.list_packed_threshold,
+        }
     }
 }
 

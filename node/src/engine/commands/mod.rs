@@ -14,15 +14,30 @@ use super::door::Access;
 use super::error::{CommandError, Handled, unknown_command, unknown_subcommand, wrong_arity};
 use super::keyspace::object::Object;
 use super::keyspace::table::ObjectMut;
+use super::request::{Hole, Task};
 use super::session::Session;
 use crate::config::KeyspaceEvents;
 
 pub mod args;
+pub mod client;
+pub mod config;
+pub mod connection;
+pub mod debug;
+pub mod diagnostics;
+pub mod digest;
+pub mod dump;
 pub mod expire;
 pub mod generic;
+pub mod help;
+pub mod info;
 pub mod introspection;
 pub mod keys;
 pub mod lists;
+pub mod memory;
+pub mod object;
+pub mod pubsub;
+pub mod replication;
+pub mod server;
 pub mod sets;
 pub mod spec;
 pub mod strings;
@@ -195,6 +210,11 @@ impl Cx<'_> {
         self.engine.notify_event(self.session.db, key, class, event);
     }
 
+    /// Leaves a hole in the reply, which `task` fills.
+    pub fn pend(&mut self, task: Task, reply: &Reply) {
+        self.engine.holes.push(Hole { at: reply.buf.len(), task });
+    }
+
     /// Appends an effect on the selected database.
     pub fn effect(&mut self, args: &[&[u8]]) {
         self.engine.effect(self.session.db, args);
@@ -203,5 +223,25 @@ impl Cx<'_> {
 
 /// Every row: the families' tables one after the other.
 fn rows() -> Vec<Row> {
-    [expire::ROWS, generic::ROWS, lists::ROWS, sets::ROWS, strings::ROWS, transactions::ROWS].concat()
+    [
+        client::ROWS,
+        config::ROWS,
+        connection::ROWS,
+        debug::ROWS,
+        diagnostics::ROWS,
+        dump::ROWS,
+        expire::ROWS,
+        generic::ROWS,
+        info::ROWS,
+        lists::ROWS,
+        memory::ROWS,
+        object::ROWS,
+        pubsub::ROWS,
+        replication::ROWS,
+        server::ROWS,
+        sets::ROWS,
+        strings::ROWS,
+        transactions::ROWS,
+    ]
+    .concat()
 }

@@ -1,0 +1,96 @@
+//! OBJECT: how a value is kept.
+
+use redoubt_wire::resp::reply::Reply;
+
+use super::help::{container, help};
+use super::{Cx, Row, table};
+use crate::engine::error::{CommandError, Handled};
+use crate::engine::lru::lfu_decayed;
+
+/// The rows of this family.
+pub const ROWS: &[Row] = &[
+    (&table::OBJECT, container),
+    (&table::OBJECT_ENCODING, encoding),
+    (&table::OBJECT_FREQ, freq),
+    (&table::OBJECT_HELP, |_, args, reply| help(args, HELP, reply)),
+    (&table::OBJECT_IDLETIME, idletime),
+    (&table::OBJECT_REFCOUNT, refcount),
+];
+
+const HELP: &[&str] = &[
+    "ENCODING <key>",
+    "    Tell the form in which the value is kept.",
+    "FREQ <key>",
+    "    Tell how often the key is used, on a logarithmic scale (with an LFU policy).",
+    "IDLETIME <key>",
+    "    Tell for how many seconds the key was not used (without an LFU policy).",
+    "REFCOUNT <key>",
+    "    Tell how many hold the value: 1, as nothing is shared.",
+];
+
+/// OBJECT ENCODING key.
+fn encoding(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    reply.bulk_or_null(cx.peek(args[2]).map(|object| object.encoding_name().as_bytes()));
+    Ok(())
+}
+
+/// OBJECT REFCOUNT key.
+fn refcount(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    match cx.peek(args[2]) {
+        Some(_) => reply.integer(1),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// OBJECT IDLETIME key.
+fn idletime(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    let Some(field) = cx.peek(args[2]).map(|object| object.lru()) else {
+        reply.null();
+        return Ok(());
+    };
+    if cx.engine.lfu() {
+        return Err(CommandError::new(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
+    reply.integer((cx.engine.idle_ms(field) / 1000) as i64);
+    Ok(())
+}
+
+/// OBJECT FREQ key.
+fn freq(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    let Some(field) = cx.peek(args[2]).map(|object| object.lru()) else {
+        reply.null();
+        return Ok(());
+    };
+    if !cx.engine.lfu() {
+        return Err(CommandError::new(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
+    let decay = cx.engine.config.lfu_decay_time_mins;
+    reply.integer(i64::from(lfu_decayed(field, cx.now_ms(), decay)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::testing::Harness;
+
+    #[test]
+    fn idle_time_or_frequency_as_the_policy_has_it() {
+        let mut h = Harness::new();
+        h.run("SET k v");
+        h.now_ms += 5000;
+        assert_eq!(h.run("OBJECT IDLETIME k"), ":5\r\n");
+        assert!(h.run("OBJECT FREQ k").starts_with("-ERR An LFU maxmemory policy is not selected"));
+        h.run("CONFIG SET maxmemory-policy allkeys-lfu");
+        h.run("SET k v");
+        assert!(h.run("OBJECT FREQ k").starts_with(':'));
+        assert!(h.run("OBJECT IDLETIME k").starts_with("-ERR An LFU maxmemory policy is selected"));
+        assert_eq!(h.run("OBJECT ENCODING k"), "$6\r\nembstr\r\n");
+        assert_eq!(h.run("OBJECT ENCODING none"), "$-1\r\n");
+        assert_eq!(h.run("OBJECT REFCOUNT k"), ":1\r\n");
+    }
+}

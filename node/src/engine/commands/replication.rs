@@ -1,0 +1,235 @@
+//! Commands of replication: who follows whom, and the words that master and replica exchange.
+//!
+//! Roles are kept here; links, transfers and offsets are the driver's, which hears of each
+//! change through an [`Output`].
+
+use redoubt_wire::resp::reply::Reply;
+
+use super::args::{self, is};
+use super::{Cx, Row, table};
+use crate::engine::error::{CommandError, Handled};
+use crate::engine::request::{Output, Task};
+use crate::engine::session::Class;
+use crate::engine::{Engine, Role};
+use crate::replication::info::LinkState;
+
+/// The rows of this family.
+pub const ROWS: &[Row] = &[
+    (&table::PSYNC, psync),
+    (&table::REPLCONF, replconf),
+    (&table::REPLICAOF, replicaof),
+    (&table::ROLE, role),
+    (&table::SLAVEOF, replicaof),
+    (&table::SYNC, sync),
+    (&table::WAIT, wait),
+    (&table::WAITAOF, waitaof),
+];
+
+/// REPLICAOF host port, REPLICAOF NO ONE.
+fn replicaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    if is(args[1], "no") && is(args[2], "one") {
+        if !cx.engine.is_master() {
+            cx.engine.role = Role::Master;
+            cx.engine.output(Output::RoleChanged);
+        }
+        reply.ok();
+        return Ok(());
+    }
+    if cx.session.class == Class::Replica {
+        return Err(CommandError::new("ERR Command is not valid when client is a replica."));
+    }
+    let port = args::int(args[2]).ok().and_then(|port| u16::try_from(port).ok());
+    let port = port.ok_or_else(|| CommandError::new("ERR Invalid master port"))?;
+    let host = String::from_utf8_lossy(args[1]).into_owned();
+    let same = matches!(&cx.engine.role, Role::Replica { host: h, port: p, .. }
+        if h.eq_ignore_ascii_case(&host) && *p == port);
+    if same {
+        reply.simple("OK Already connected to specified master");
+        return Ok(());
+    }
+    cx.engine.role = Role::Replica { host, port, link_up: false };
+    cx.engine.output(Output::RoleChanged);
+    reply.ok();
+    Ok(())
+}
+
+/// ROLE.
+fn role(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
+    let facts = &cx.engine.facts.replication;
+    let offset = cx.engine.effects.offset();
+    match &cx.engine.role {
+        Role::Master => {
+            let online: Vec<_> = facts.replicas.iter().filter(|r| r.state == "online").collect();
+            reply.array(3);
+            reply.bulk(b"master");
+            reply.integer(offset as i64);
+            reply.array(online.len());
+            for replica in online {
+                reply.array(3);
+                reply.bulk(replica.ip.as_bytes());
+                reply.bulk_integer(replica.port);
+                reply.bulk_integer(replica.ack_offset as i64);
+            }
+        }
+        Role::Replica { host, port, .. } => {
+            let connected = facts.link.state == LinkState::Connected;
+            reply.array(5);
+            reply.bulk(b"slave");
+            reply.bulk(host.as_bytes());
+            reply.integer(i64::from(*port));
+            reply.bulk(facts.link.state.as_str().as_bytes());
+            reply.integer(if connected { offset as i64 } else { -1 });
+        }
+    }
+    Ok(())
+}
+
+/// REPLCONF option value …: what the replica says is for the driver, which answers.
+fn replconf(cx: &mut Cx<'_>, args: &[&[u8]], _reply: &mut Reply) -> Handled {
+    let args = args[1..].iter().map(|arg| arg.to_vec()).collect();
+    cx.engine.output(Output::Replconf { client: cx.session.id, args });
+    Ok(())
+}
+
+/// PSYNC replid offset: the driver answers.
+fn psync(cx: &mut Cx<'_>, args: &[&[u8]], _reply: &mut Reply) -> Handled {
+    let offset = args::int(args[2])?;
+    attach(cx, Some((args[1].to_vec(), offset)))
+}
+
+/// SYNC: the driver answers.
+fn sync(cx: &mut Cx<'_>, _args: &[&[u8]], _reply: &mut Reply) -> Handled {
+    attach(cx, None)
+}
+
+fn attach(cx: &mut Cx<'_>, psync: Option<(Vec<u8>, i64)>) -> Handled {
+    if cx.session.class == Class::Replica {
+        return Ok(());
+    }
+    if matches!(cx.engine.role, Role::Replica { link_up: false, .. }) {
+        return Err(CommandError::new("NOMASTERLINK Can't SYNC while not connected with my master"));
+    }
+    cx.engine.output(Output::AttachReplica { client: cx.session.id, psync });
+    Ok(())
+}
+
+impl Engine {
+    /// How many replicas have acknowledged the stream up to `offset`, as the driver last heard.
+    fn acknowledged(&self, offset: u64) -> usize {
+        let replicas = &self.facts.replication.replicas;
+        replicas.iter().filter(|r| r.state == "online" && r.ack_offset >= offset).count()
+    }
+}
+
+/// Reads a timeout in ms; 0 is for ever.
+fn timeout_ms(arg: &[u8], now_ms: i64) -> Result<u64, CommandError> {
+    let timeout =
+        args::int(arg).map_err(|_| CommandError::new("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(CommandError::new("ERR timeout is negative"));
+    }
+    if timeout.checked_add(now_ms).is_none() {
+        return Err(CommandError::new("ERR timeout is out of range"));
+    }
+    Ok(timeout as u64)
+}
+
+/// WAIT numreplicas timeout: the replicas that have the client's last write.
+fn wait(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    if !cx.engine.is_master() {
+        return Err(CommandError::new(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
+        ));
+    }
+    let replicas = args::int(args[1])?;
+    let timeout_ms = timeout_ms(args[2], cx.now_ms())?;
+    let offset = cx.session.write_offset;
+    let have = cx.engine.acknowledged(offset);
+    let replicas = replicas.max(0) as usize;
+    if have >= replicas || cx.in_exec {
+        reply.integer(have as i64);
+        return Ok(());
+    }
+    cx.engine.output(Output::AskReplicas);
+    cx.pend(Task::Wait { offset, replicas, timeout_ms }, reply);
+    Ok(())
+}
+
+/// WAITAOF numlocal numreplicas timeout: there is no append-only file, neither here nor does
+/// any replica tell of one.
+fn waitaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    let range = |arg: &[u8], max: i64| {
+        let n = args::int(arg)?;
+        let bad = format!("ERR value is out of range, value must between 0 and {max}");
+        if (0..=max).contains(&n) { Ok(n) } else { Err(CommandError::new(bad)) }
+    };
+    let local = range(args[1], 1)?;
+    let replicas = args::int(args[2])?;
+    if replicas < 0 {
+        return Err(CommandError::new("ERR value is out of range, must be positive"));
+    }
+    timeout_ms(args[3], cx.now_ms())?;
+    if !cx.engine.is_master() {
+        return Err(CommandError::new(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.",
+        ));
+    }
+    if local > 0 {
+        return Err(CommandError::new(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    if replicas > 0 && !cx.in_exec {
+        return Err(CommandError::new(
+            "ERR WAITAOF can't wait for replicas: this version has no append-only file",
+        ));
+    }
+    reply.array(2);
+    reply.integer(0);
+    reply.integer(0);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::Harness;
+
+    #[test]
+    fn replicaof_changes_the_role_once() {
+        let mut h = Harness::new();
+        assert_eq!(h.run("REPLICAOF NO ONE"), "+OK\r\n");
+        assert!(!h.engine.has_outputs());
+        assert_eq!(h.run("REPLICAOF localhost x"), "-ERR Invalid master port\r\n");
+        assert_eq!(h.run("REPLICAOF localhost 7000"), "+OK\r\n");
+        assert!(matches!(h.engine.take_outputs()[..], [Output::RoleChanged]));
+        assert_eq!(h.run("SLAVEOF LocalHost 7000"), "+OK Already connected to specified master\r\n");
+        assert_eq!(
+            h.run("ROLE"),
+            "*5\r\n$5\r\nslave\r\n$9\r\nlocalhost\r\n:7000\r\n$7\r\nconnect\r\n:-1\r\n"
+        );
+        assert!(
+            h.run("INFO replication").contains("role:slave\r\nmaster_host:localhost\r\nmaster_port:7000\r\n")
+        );
+        assert!(h.run("SET k v").starts_with("-READONLY "));
+        assert!(h.run("PSYNC ? -1").starts_with("-NOMASTERLINK "));
+        assert!(h.run("WAIT 0 0").starts_with("-ERR WAIT cannot be used with replica"));
+        assert_eq!(h.run("REPLICAOF no one"), "+OK\r\n");
+        assert_eq!(h.run("ROLE"), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+    }
+
+    #[test]
+    fn wait_answers_at_once_what_it_can() {
+        let mut h = Harness::new();
+        assert_eq!(h.run("WAIT 0 0"), ":0\r\n");
+        assert_eq!(h.run("WAIT 1 -1"), "-ERR timeout is negative\r\n");
+        h.run("SET k v");
+        assert_eq!(h.run("WAIT 1 100"), "");
+        let holes = h.engine.take_holes();
+        assert!(matches!(holes[0].task, Task::Wait { offset: 1, replicas: 1, timeout_ms: 100 }));
+        assert!(matches!(h.engine.take_outputs()[..], [Output::AskReplicas]));
+        h.run("MULTI");
+        h.run("WAIT 1 100");
+        assert_eq!(h.run("EXEC"), "*1\r\n:0\r\n");
+    }
+}
