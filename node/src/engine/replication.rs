@@ -6,7 +6,7 @@
 //! wants done outside, the driver takes from it after each batch.
 
 use super::{Engine, Role};
-use crate::config::MasterAddress;
+use crate::config::{DisklessLoad, MasterAddress};
 use crate::replication::backlog::OutputLimit;
 use crate::replication::info::LinkState;
 use crate::replication::lineage::ReplId;
@@ -52,19 +52,9 @@ impl Engine {
         self.effects.set_wanted(wanted);
     }
 
-    /// The role is what the link says.
     fn settle_role(&mut self) {
-        match (self.replication.link(), &mut self.role) {
-            (None, Role::Master) => {}
-            (None, role) => {
-                *role = Role::Master;
-                self.config.replicaof = None;
-            }
-            (Some(link), Role::Replica { link_up, .. }) => *link_up = link.state() == LinkState::Connected,
-            (Some(link), role) => {
-                let LinkConfig { host, port, .. } = link.config();
-                *role = Role::Replica { host: host.clone(), port: *port, link_up: false };
-            }
+        if let (Some(link), Role::Replica { link_up, .. }) = (self.replication.link(), &mut self.role) {
+            *link_up = link.state() == LinkState::Connected;
         }
     }
 
@@ -82,9 +72,16 @@ impl Engine {
         let now_ms = self.monotonic_ms();
         let was_replica = self.replication.promote(now_ms);
         if was_replica {
-            self.settle_stream();
+            self.promoted();
         }
         was_replica
+    }
+
+    /// The replication state machine has made this node a master.
+    pub(super) fn promoted(&mut self) {
+        self.role = Role::Master;
+        self.config.replicaof = None;
+        self.settle_stream();
     }
 
     /// An RDB file was loaded at the start that says where in which history it stands. To be
@@ -110,6 +107,15 @@ impl Engine {
         }
     }
 
+    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first.
+    pub fn loads_diskless(&self) -> bool {
+        match self.config.repl_diskless_load {
+            DisklessLoad::Disabled => false,
+            DisklessLoad::OnEmptyDb => self.keyspace.is_empty(),
+            DisklessLoad::SwapDb => true,
+        }
+    }
+
     fn link_config(&self, host: &str, port: u16) -> LinkConfig {
         let config = &self.config;
         let announced = config.replica_announce_port;
@@ -117,7 +123,7 @@ impl Engine {
             host: host.to_owned(),
             port,
             user: config.masteruser.clone(),
-            password: config.masterauth.as_ref().map(|secret| secret.reveal().to_owned()),
+            password: config.masterauth.clone(),
             listening_port: if announced == 0 { config.port } else { announced },
             announce_ip: config.replica_announce_ip.clone(),
             timeout_ms: u64::from(config.repl_timeout_secs) * 1000,

@@ -32,9 +32,10 @@ pub async fn run(shared: Arc<Shared>) {
             let mut core = shared.lock();
             core.engine.now_ms = now_ms;
             close_idle(&mut core, now_ms);
-            shared.deliver(&mut core);
+            let _ = shared.deliver(&mut core);
             Shared::save_point_due(&core, now_ms)
         };
+        shared.flush_replicas();
         if save {
             let _ = shared.background_save();
         }
@@ -100,7 +101,7 @@ fn expire_turn(shared: &Shared, db: usize, now_ms: i64) -> bool {
         let (sampled, expired) = core.engine.expire_step(db, BUCKETS_PER_STEP);
         goes_on = expired * 100 > sampled * acceptable;
     }
-    shared.deliver(&mut core);
+    let _ = shared.deliver(&mut core);
     goes_on
 }
 

@@ -10,6 +10,7 @@ pub mod cron;
 pub mod listener;
 pub mod outbox;
 pub mod persistence;
+pub mod replication;
 pub mod shared;
 pub mod shutdown;
 pub mod start;
