@@ -52,12 +52,6 @@ pub struct Stats {
     pub errors: BTreeMap<String, u64>,
     /// Attempts to authenticate that were refused.
     pub auth_denied: u64,
-    /// Full resyncs given.
-    pub sync_full: u64,
-    /// Partial resyncs given.
-    pub sync_partial_ok: u64,
-    /// Partial resyncs refused.
-    pub sync_partial_err: u64,
     /// By the row's index.
     pub by_command: Vec<CommandStats>,
 }

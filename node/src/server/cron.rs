@@ -35,9 +35,10 @@ pub async fn run(shared: Arc<Shared>) {
             core.engine.now_ms = now_ms;
             close_idle(&mut core, now_ms);
             rates.sample(&mut core, clock::monotonic_ms());
-            shared.deliver(&mut core);
+            let _ = shared.deliver(&mut core);
             Shared::save_point_due(&core, now_ms)
         };
+        shared.flush_replicas();
         if save {
             let _ = shared.background_save();
         }
@@ -103,7 +104,7 @@ fn expire_turn(shared: &Shared, db: usize, now_ms: i64) -> bool {
         let (sampled, expired) = core.engine.expire_step(db, BUCKETS_PER_STEP);
         goes_on = expired * 100 > sampled * acceptable;
     }
-    shared.deliver(&mut core);
+    let _ = shared.deliver(&mut core);
     goes_on
 }
 

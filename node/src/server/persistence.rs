@@ -14,11 +14,13 @@ use super::clock;
 use super::shared::{Core, Shared};
 use crate::engine::facts::Loading;
 use crate::engine::load::Loaded;
+use crate::engine::replication::Restored;
 use crate::persist::rdb::{
-    Checksum, FileOptions, Item, Preamble, RdbError, RdbFileWriter, RdbLoader, ReadOptions, Replication,
-    WriteOptions,
+    Checksum, FileOptions, Item, Preamble, RdbError, RdbFileWriter, RdbLoader, RdbWriter, ReadOptions,
+    Replication, WriteOptions,
 };
 use crate::persist::snapshot::Snapshot;
+use crate::replication::lineage::ReplId;
 
 /// After a failed save, save points wait this long.
 const RETRY_SECS: i64 = 5;
@@ -163,14 +165,14 @@ impl Shared {
         core.engine.config.save.iter().any(|p| dirty >= p.changes && dirty > 0 && seconds > p.seconds as i64)
     }
 
-    /// Loads the RDB file, if there is one. Blocks. Returns whether there was one.
+    /// Loads the RDB file, if there is one. Blocks. Returns what it held.
     ///
     /// # Errors
     /// The file cannot be read or is damaged: the node must not go on as if it had been empty.
-    pub fn load_file(&self) -> Result<bool, RdbError> {
+    pub fn load_file(&self) -> Result<Option<LoadFigures>, RdbError> {
         let path = PathBuf::from(&self.lock().engine.config.dbfilename);
         if !path.exists() {
-            return Ok(false);
+            return Ok(None);
         }
         let options = {
             let core = self.lock();
@@ -189,7 +191,7 @@ impl Shared {
         let figures = figures?;
         notice!("Done loading RDB, keys loaded: {}, keys expired: {}.", figures.kept, figures.expired);
         notice!("DB loaded from disk: {:.3} seconds", started.elapsed().as_secs_f64());
-        Ok(true)
+        Ok(Some(figures))
     }
 
     /// Puts the items of an RDB into the engine, a bounded number a lock.
@@ -261,6 +263,14 @@ pub struct LoadFigures {
 }
 
 impl LoadFigures {
+    /// The place in the history of writes that the file tells of.
+    pub fn restored(&self) -> Option<Restored> {
+        let replid = ReplId::parse(self.repl_id.as_ref()?.as_bytes())?;
+        let offset = u64::try_from(self.repl_offset?).ok()?;
+        let db = u32::try_from(self.stream_db.unwrap_or(0)).unwrap_or(0);
+        Some(Restored { replid, offset, db })
+    }
+
     fn aux(&mut self, name: &[u8], value: &[u8]) {
         let text = || String::from_utf8_lossy(value).into_owned();
         match name {
@@ -272,21 +282,31 @@ impl LoadFigures {
     }
 }
 
-fn begin(core: &mut Core, now_ms: i64) -> Option<Snapshot> {
+/// Cuts a snapshot of this instant; `None` while there is another.
+pub(super) fn begin(core: &mut Core, now_ms: i64) -> Option<Snapshot> {
     let options = write_options(core);
     let place = core.replication_place();
-    let replication =
-        place.as_ref().map(|p| Replication { stream_db: p.stream_db, id: &p.id, offset: p.offset });
-    let preamble = Preamble {
+    let preamble = preamble(place.as_ref(), now_ms);
+    Snapshot::begin(&mut core.engine, &options, &preamble)
+}
+
+/// An RDB of this instant that leaves all keys out.
+pub(super) fn empty_rdb(core: &Core, now_ms: i64) -> Vec<u8> {
+    let mut writer = RdbWriter::new(&write_options(core));
+    writer.preamble(&preamble(core.replication_place().as_ref(), now_ms));
+    writer.finish()
+}
+
+fn preamble(place: Option<&Place>, now_ms: i64) -> Preamble<'_> {
+    let replication = place.map(|p| Replication { stream_db: p.stream_db, id: &p.id, offset: p.offset });
+    Preamble {
         redis_version: redoubt_wire::REDIS_VERSION,
         ctime_s: (now_ms / 1000) as u64,
         used_memory: crate::memory::used() as u64,
         replication,
         aof_base: false,
-    };
-    Snapshot::begin(&mut core.engine, &options, &preamble)
+    }
 }
-
 impl Core {
     /// Whether a save or another cut is in progress.
     pub fn saving(&self) -> bool {
@@ -311,7 +331,19 @@ impl Core {
 
     /// Where in the history of writes the dataset stands, for the notes of an RDB.
     pub fn replication_place(&self) -> Option<Place> {
-        None
+        let replication = &self.engine.replication;
+        let stream_db = match replication.link() {
+            // A replica goes on where its master's stream was.
+            Some(link) if link.is_resumable() => i64::from(replication.stream_db()),
+            Some(_) => return None,
+            // Where no database is selected the next effect selects one, so that any will do.
+            None => {
+                replication.feed.backlog()?;
+                self.engine.effects.selected().unwrap_or(0) as i64
+            }
+        };
+        let lineage = replication.feed.lineage();
+        Some(Place { stream_db, id: lineage.replid().to_string(), offset: lineage.offset() as i64 })
     }
 }
 

@@ -18,7 +18,7 @@ use super::listener::Listeners;
 use super::shared::{Control, Shared};
 use super::tasks::log_level;
 use super::worker::Workers;
-use super::{clock, cron, facts, shutdown};
+use super::{clock, cron, facts, replication, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
 
@@ -148,7 +148,11 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
     let loader = shared.clone();
     let loaded = tokio::task::spawn_blocking(move || loader.load_file()).await;
     match loaded {
-        Ok(Ok(_)) => {}
+        Ok(Ok(figures)) => {
+            if let Some(restored) = figures.and_then(|figures| figures.restored()) {
+                shared.lock().engine.restore_history(&restored);
+            }
+        }
         Ok(Err(error)) => {
             shared.remove_pidfile();
             return Err(format!(
@@ -164,6 +168,7 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
         notice!("Ready to accept connections unix");
     }
     tokio::spawn(cron::run(shared.clone()));
+    tokio::spawn(replication::run(shared.clone()));
     control_loop(&shared, requests).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -172,7 +177,6 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
 async fn control_loop(_shared: &Arc<Shared>, mut requests: UnboundedReceiver<Control>) {
     while let Some(request) = requests.recv().await {
         match request {
-            Control::RoleChanged => {}
             Control::AbortShutdown => {}
         }
     }
