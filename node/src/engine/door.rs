@@ -210,10 +210,11 @@ impl Engine {
         }
     }
 
-    /// Appends an effect: the command that replays the change on database `db`.
+    /// Appends an effect: the command that replays the change on database `db`. A writable
+    /// replica keeps its own changes to itself: its stream is its master's.
     pub fn effect(&mut self, db: usize, args: &[&[u8]]) {
         self.effects_seen += 1;
-        if !self.applying {
+        if !self.applying && self.is_master() {
             self.effects.append(db, args);
         }
     }

@@ -7,9 +7,11 @@
 pub mod clock;
 pub mod connection;
 pub mod cron;
+pub mod facts;
 pub mod listener;
 pub mod outbox;
 pub mod persistence;
+pub mod replication;
 pub mod shared;
 pub mod shutdown;
 pub mod start;
