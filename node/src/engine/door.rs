@@ -24,29 +24,40 @@ pub enum Access {
     Peek,
 }
 
+/// The Unix time in ms up to which objects are past their time; none if no object is.
+#[derive(Clone, Copy)]
+struct Instant(Option<i64>);
+
+impl Instant {
+    #[inline]
+    fn is_past(self, object: &Object) -> bool {
+        self.0.is_some_and(|now_ms| object.expiry_ms().is_some_and(|at| at < now_ms))
+    }
+}
+
 impl Engine {
     /// The live object at `key`, or `None` if there is none or its time is over. A miss or a
     /// hit is counted with [`Access::Read`].
     pub fn read(&mut self, db: usize, key: &[u8], access: Access) -> Option<&Object> {
-        let (stamp, is_lfu) = (self.lru_clock(), self.lfu());
-        let expired = self.keyspace.find(db, key).map(|object| self.is_past(object));
-        match expired {
-            Some(false) => {}
-            Some(true) => {
+        let (now, lfu) = (self.instant(), self.lfu());
+        let touch = access == Access::Read && !self.no_touch;
+        let stamp = (touch && !lfu).then(|| self.lru_clock());
+        let seen = self.keyspace.look(db, key, |object| match now.is_past(object) {
+            false => (Some(object.lru()), stamp),
+            true => (None, None),
+        });
+        let Some(Some(field)) = seen else {
+            if seen.is_some() {
                 self.expire_found(db, key);
-                return self.miss(db, key, access);
             }
-            None => return self.miss(db, key, access),
+            return self.miss(db, key, access);
+        };
+        if access == Access::Read {
+            self.stats.keyspace_hits += 1;
         }
-        if access == Access::Peek {
-            return self.keyspace.find(db, key);
-        }
-        self.stats.keyspace_hits += 1;
-        let object = self.keyspace.find(db, key)?;
-        let old = object.lru();
-        let new = if is_lfu { self.lfu_access(old) } else { stamp };
-        if new != old && !self.no_touch {
-            self.keyspace.touch(db, key, new);
+        if touch && lfu {
+            let field = self.lfu_access(field);
+            self.keyspace.touch(db, key, field);
         }
         self.keyspace.find(db, key)
     }
@@ -61,12 +72,12 @@ impl Engine {
         None
     }
 
-    /// Whether the object's time is over as far as the running command may tell.
+    /// The instant that decides what is expired for the running command.
     ///
     /// The stream of a master sees every object: the master decides when keys expire, and its
     /// DEL will follow.
-    fn is_past(&self, object: &Object) -> bool {
-        !self.applying && object.expiry_ms().is_some_and(|at| at < self.now_ms)
+    fn instant(&self) -> Instant {
+        Instant((!self.applying).then_some(self.now_ms))
     }
 
     /// A key was found past its time: a master deletes it and says so, a replica waits for
@@ -112,7 +123,11 @@ impl Engine {
 
     /// Deletes `key` if its time is over. Returns whether it was there and is gone.
     pub fn expire_if_past(&mut self, db: usize, key: &[u8]) -> bool {
-        let past = self.keyspace.find(db, key).is_some_and(|o| self.is_past(o));
+        if self.keyspace.table(db).expiring() == 0 {
+            return false;
+        }
+        let now = self.instant();
+        let past = self.keyspace.find(db, key).is_some_and(|o| now.is_past(o));
         if past && self.may_expire() {
             self.expire_now(db, key);
         }

@@ -61,6 +61,21 @@ impl Batch<'_> {
         self.session.as_mut().expect("a batch holds its session until it is dropped")
     }
 
+    /// Starts loading where `key` would be found, for a command that will run in a moment; the hash is for
+    /// [`Batch::prefetch_object`].
+    #[inline]
+    pub fn prefetch(&mut self, key: &[u8]) -> u64 {
+        let db = self.session().db;
+        self.engine.keyspace.prefetch(db, key)
+    }
+
+    /// Starts loading the object whose place [`Batch::prefetch`] has loaded.
+    #[inline]
+    pub fn prefetch_object(&mut self, hash: u64) {
+        let db = self.session().db;
+        self.engine.keyspace.prefetch_object(db, hash);
+    }
+
     /// The client sent an empty line: by it a replica that is loading shows that it lives.
     pub fn keep_alive(&mut self) {
         let now_ms = self.engine.monotonic_ms();

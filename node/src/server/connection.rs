@@ -15,18 +15,21 @@ use std::task::{Context, Poll, ready};
 use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
 use redoubt_wire::warning;
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock;
 use super::outbox::{Close, Mail, Outbox};
 use super::replication::writer::ReplicaWriter;
 use super::shared::Shared;
-use crate::engine::execute::Executed;
+use crate::engine::execute::{Batch, Executed};
 use crate::engine::request::Hole;
 use crate::engine::session::{Buffers, ClientId};
 
 /// A turn ends after this many commands, so that others get theirs.
 const COMMANDS_PER_TURN: usize = 256;
+/// So many commands are parsed ahead, to load what they look up.
+const LOOK_AHEAD: usize = 16;
 /// The least room a read offers.
 const READ_BYTES: usize = 16 * 1024;
 /// Buffers above this are given back when they are empty.
@@ -39,22 +42,29 @@ impl<T: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Socket for T {}
 /// Input that arrived and is not executed yet.
 #[derive(Debug, Default)]
 struct Input {
+    /// What arrived, and behind it the room for reads. All of it is initialised once, when it is taken.
     bytes: Vec<u8>,
     /// Everything before is executed.
     start: usize,
+    /// Everything before has arrived.
+    end: usize,
 }
 
 impl Input {
     fn pending(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[self.start..self.end]
+    }
+
+    fn free(&self) -> usize {
+        self.bytes.len() - self.end
     }
 
     fn consume(&mut self, n: usize) {
         self.start += n;
-        if self.start == self.bytes.len() {
-            self.bytes.clear();
+        if self.start == self.end {
             self.start = 0;
-            if self.bytes.capacity() > KEEP_BYTES {
+            self.end = 0;
+            if self.bytes.len() > KEEP_BYTES {
                 self.bytes = Vec::new();
             }
         }
@@ -62,23 +72,22 @@ impl Input {
 
     /// Makes room for the rest of a request of which `wanted` bytes are known to be missing.
     fn reserve(&mut self, wanted: usize) {
-        if self.start > 0 && self.bytes.len() + wanted > self.bytes.capacity() {
-            self.bytes.drain(..self.start);
+        if self.free() < wanted && self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
             self.start = 0;
         }
-        self.bytes.reserve(wanted);
+        if self.free() < wanted {
+            self.bytes.resize(self.end + wanted, 0);
+        }
     }
 
     /// One read, straight into the free end of the buffer.
     fn poll_read(&mut self, socket: &mut impl Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let filled = self.bytes.len();
-        let room = self.bytes.capacity();
-        self.bytes.resize(room, 0);
-        let mut buf = ReadBuf::new(&mut self.bytes[filled..]);
-        let result = Pin::new(socket).poll_read(cx, &mut buf);
+        let mut buf = ReadBuf::new(&mut self.bytes[self.end..]);
+        ready!(Pin::new(socket).poll_read(cx, &mut buf))?;
         let n = buf.filled().len();
-        self.bytes.truncate(filled + n);
-        ready!(result)?;
+        self.end += n;
         Poll::Ready(Ok(n))
     }
 }
@@ -107,6 +116,22 @@ enum Turn {
     Close,
 }
 
+/// Starts loading what the next commands of a pipeline look up, so that they wait for memory all at once instead of
+/// one after the other. Parsing them twice costs a tenth of one such wait.
+fn look_ahead(scout: &mut RequestParser, mut pending: &[u8], limits: &Limits, batch: &mut Batch<'_>) {
+    let mut hashes = SmallVec::<[u64; LOOK_AHEAD]>::new();
+    scout.reset();
+    for _ in 0..LOOK_AHEAD {
+        let Ok(Parsed::Complete { len }) = scout.parse(pending, limits) else { break };
+        // The first argument is the key of nearly every command; where it is not, nothing is lost.
+        hashes.extend(scout.arg(1, pending).map(|key| batch.prefetch(key)));
+        pending = &pending[len..];
+    }
+    for hash in hashes {
+        batch.prefetch_object(hash);
+    }
+}
+
 /// A connection between its socket and the engine.
 #[derive(Debug)]
 pub struct Connection<S> {
@@ -116,6 +141,8 @@ pub struct Connection<S> {
     outbox: Arc<Outbox>,
     input: Input,
     parser: RequestParser,
+    /// Parses what will be executed soon.
+    scout: RequestParser,
     reply: Reply,
     /// How much of the reply is written.
     sent: usize,
@@ -133,6 +160,7 @@ impl<S: Socket> Connection<S> {
             outbox,
             input: Input::default(),
             parser: RequestParser::new(),
+            scout: RequestParser::new(),
             reply: Reply::new(Protocol::Resp2),
             sent: 0,
             replica: None,
@@ -231,12 +259,15 @@ impl<S: Socket> Connection<S> {
         let mut limits = Limits { max_bulk_len, authenticated: true, ..Limits::default() };
         batch.session().buffers = Buffers {
             input: self.input.pending().len(),
-            input_free: self.input.bytes.capacity() - self.input.bytes.len(),
+            input_free: self.input.free(),
             output: self.reply.buf.len() - self.sent,
         };
         let mut turn = Turn::More;
-        for _ in 0..COMMANDS_PER_TURN {
+        for n in 0..COMMANDS_PER_TURN {
             limits.authenticated = batch.session().authenticated;
+            if n % LOOK_AHEAD == 0 && !self.parser.is_midway() {
+                look_ahead(&mut self.scout, self.input.pending(), &limits, &mut batch);
+            }
             let executed = match self.parser.parse(self.input.pending(), &limits) {
                 Ok(Parsed::Complete { len }) => {
                     let args = self.parser.args(self.input.pending());

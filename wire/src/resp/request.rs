@@ -133,6 +133,13 @@ impl RequestParser {
         self.spans.iter().map(|span| span.of(bytes)).collect()
     }
 
+    /// One argument of the request that the last call completed; `buf` as it was passed then.
+    #[inline]
+    pub fn arg<'a>(&'a self, index: usize, buf: &'a [u8]) -> Option<&'a [u8]> {
+        let bytes = if self.inline { &self.inline_bytes[..] } else { buf };
+        self.spans.get(index).map(|span| span.of(bytes))
+    }
+
     /// The number of arguments of the request that the last call completed.
     pub fn arg_count(&self) -> usize {
         self.spans.len()
@@ -153,7 +160,8 @@ impl RequestParser {
         self.spans.capacity() * size_of::<Span>() + self.inline_bytes.capacity()
     }
 
-    fn reset(&mut self) {
+    /// Forgets the request it is in, if any: the next call starts afresh.
+    pub fn reset(&mut self) {
         self.spans.clear();
         self.inline_bytes.clear();
         // One exceptional request must not pin its memory for the life of the connection.

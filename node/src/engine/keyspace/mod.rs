@@ -98,19 +98,44 @@ impl Keyspace {
         table.find(table.hash(key), key)
     }
 
-    /// Brings the key's bucket towards the cache before the command that needs it runs.
-    pub fn prefetch(&self, db: usize, key: &[u8]) {
+    /// Brings the key's bucket towards the cache before the command that needs it runs; the hash is for
+    /// [`Keyspace::prefetch_object`].
+    #[inline]
+    pub fn prefetch(&self, db: usize, key: &[u8]) -> u64 {
         let table = &self.dbs[db].table;
-        table.prefetch(table.hash(key));
+        let hash = table.hash(key);
+        table.prefetch(hash);
+        hash
+    }
+
+    /// Brings the object of a hash, whose bucket is on its way, towards the cache as well.
+    #[inline]
+    pub fn prefetch_object(&self, db: usize, hash: u64) {
+        self.dbs[db].table.prefetch_object(hash);
+    }
+
+    /// Shows the object at `key` to `look`, which may set its access field: that is no change of the value.
+    #[inline]
+    pub fn look<R>(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        look: impl FnOnce(&Object) -> (R, Option<u32>),
+    ) -> Option<R> {
+        let table = &mut self.dbs[db].table;
+        let hash = table.hash(key);
+        table.update(hash, key, |object| {
+            let (seen, lru) = look(object);
+            if let Some(lru) = lru {
+                object.set_lru(lru);
+            }
+            seen
+        })
     }
 
     /// Sets the access field of `key`. It is no change of the value.
     pub fn touch(&mut self, db: usize, key: &[u8], lru: u32) {
-        let table = &mut self.dbs[db].table;
-        let hash = table.hash(key);
-        if let Some(mut object) = table.find_mut(hash, key) {
-            object.set_lru(lru);
-        }
+        self.look(db, key, |_| ((), Some(lru)));
     }
 
     /// Opens the object at `key` to be changed in place; its expiry changes by

@@ -373,10 +373,11 @@ impl Object {
         self.capacity() + boxed
     }
 
-    /// Starts loading the object's first cache line.
+    /// Starts loading the object's first two cache lines: a key and a short value.
     #[inline]
     pub(super) fn prefetch(&self) {
         prefetch(self.0.as_ptr());
+        prefetch(self.0.as_ptr().wrapping_byte_add(64));
     }
 }
 
