@@ -9,7 +9,7 @@ use crate::replication::info::{BacklogInfo, FailoverState, LinkState, ReplicaInf
 use crate::replication::lineage::ReplId;
 
 /// The version of Redis whose behaviour this node has, as clients look it up.
-pub const REDIS_VERSION: &str = "7.2.4";
+pub use redoubt_wire::REDIS_VERSION;
 /// This program's own version.
 pub const REDOUBT_VERSION: &str = env!("CARGO_PKG_VERSION");
 

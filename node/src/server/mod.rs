@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod connection;
 pub mod cron;
+pub mod facts;
 pub mod listener;
 pub mod outbox;
 pub mod persistence;

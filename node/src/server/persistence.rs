@@ -98,6 +98,7 @@ impl Shared {
             };
             let Some(snapshot) = begin(&mut core, now_ms) else { return Err(SaveError::Busy) };
             core.saving.since_ms = Some(now_ms);
+            core.tell_saves();
             (snapshot, file, core.engine.config.dbfilename.clone(), core.engine.stats.dirty)
         };
         let started = Instant::now();
@@ -309,6 +310,7 @@ impl Core {
             }
             None => self.engine.save_failed = true,
         }
+        self.tell_saves();
     }
 
     /// Where in the history of writes the dataset stands, for the notes of an RDB.

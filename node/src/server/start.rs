@@ -131,6 +131,7 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
     let mut engine = Engine::new(config, rand::random(), clock::monotonic_ns);
     engine.loading = true;
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
+    shared.lock().introduce(shared.config_file.as_deref());
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));
     let loader = shared.clone();

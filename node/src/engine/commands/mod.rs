@@ -32,6 +32,7 @@ pub mod help;
 pub mod info;
 pub mod introspection;
 pub mod keys;
+pub mod lcs;
 pub mod lists;
 pub mod memory;
 pub mod object;
@@ -39,6 +40,7 @@ pub mod pubsub;
 pub mod replication;
 pub mod server;
 pub mod sets;
+pub mod sort;
 pub mod spec;
 pub mod strings;
 pub mod table;
@@ -233,6 +235,7 @@ fn rows() -> Vec<Row> {
         expire::ROWS,
         generic::ROWS,
         info::ROWS,
+        lcs::ROWS,
         lists::ROWS,
         memory::ROWS,
         object::ROWS,
@@ -240,6 +243,7 @@ fn rows() -> Vec<Row> {
         replication::ROWS,
         server::ROWS,
         sets::ROWS,
+        sort::ROWS,
         strings::ROWS,
         transactions::ROWS,
     ]
