@@ -56,9 +56,15 @@ fn start(args: Vec<OsString>) -> Result<i32, String> {
         "Sentinel needs config file on disk, even if empty. Exiting...\nName it as the first argument: redoubt-sentinel /etc/redoubt/sentinel.conf",
     )?;
     let directives = command_line.load(&mut io::stdin().lock()).map_err(|e| e.to_string())?;
+    let file = fs::canonicalize(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    // Relative paths of scripts and of the log start from there.
+    for directive in directives.iter().filter(|d| d.name == "dir") {
+        let dir = directive.args.first().map(|a| String::from_utf8_lossy(a).into_owned()).unwrap_or_default();
+        std::env::set_current_dir(&dir)
+            .map_err(|e| directive.error(format!("Can't chdir to '{dir}': {e}")).to_string())?;
+    }
     let mut config = Config::new(executable);
     let settings = Settings::load(&directives, &mut config).map_err(|e| e.to_string())?;
-    let file = fs::canonicalize(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     if file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
         return Err(format!(
             "{}: a Sentinel keeps its state in its file, which it cannot do in YAML: write it as sentinel.conf",
@@ -66,9 +72,6 @@ fn start(args: Vec<OsString>) -> Result<i32, String> {
         ));
     }
     check_writable(&file)?;
-    if let Some(dir) = &settings.dir {
-        std::env::set_current_dir(dir).map_err(|e| format!("Can't chdir to '{}': {e}", dir.display()))?;
-    }
     let resolved = resolve_names(&config)?;
     if settings.daemonize {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;

@@ -242,6 +242,9 @@ fn main() -> ExitCode {
         Err(LabError::Interrupted) => ExitCode::from(130),
         Err(error) => {
             eprintln!("redoubt-lab: {error}");
+            if let LabError::Start { .. } = error {
+                eprintln!("(with --keep, the servers' files and logs stay)");
+            }
             ExitCode::FAILURE
         }
     }

@@ -152,6 +152,40 @@ fixed! {
         "active-defrag-cycle-max" = "25",
         "active-defrag-max-scan-fields" = "1000",
     }
+    Warn "there are no scripts to interrupt in this version" {
+        "busy-reply-threshold" | "lua-time-limit" = "5000",
+    }
+    Warn "the timer keeps its pace: what it does is bounded by time, not by the number of clients" {
+        "dynamic-hz" = "no",
+    }
+    Warn "the log starts with one line, on a terminal too" {
+        "always-show-logo" = "no",
+    }
+    Warn "latencies are not recorded in this version; SLOWLOG is" {
+        "latency-monitor-threshold" = "0",
+        "latency-tracking" = "no",
+        "latency-tracking-info-percentiles" [MULTI_ARG] = "50 99 99.9",
+    }
+    Warn "large values and whole databases are always freed in the background" {
+        "lazyfree-lazy-user-del" = "yes",
+        "lazyfree-lazy-user-flush" = "yes",
+        "replica-lazy-flush" | "slave-lazy-flush" = "yes",
+    }
+    Warn "the nodes of lists are kept as they are, in files they are compressed by rdbcompression" {
+        "list-compress-depth" = "0",
+    }
+    Warn "clients are answered all the time while a dataset is loaded" {
+        "loading-process-events-interval-bytes" = "2097152",
+    }
+    Warn "an effect that a replica cannot apply is logged, and the replica goes on" {
+        "propagation-error-behavior" = "ignore",
+    }
+    Warn "every payload is checked in depth before it is used" {
+        "sanitize-dump-payload" = "yes",
+    }
+    Warn "snapshots are taken in turns too short to be slowed down for tests" {
+        "rdb-key-save-delay" = "0",
+    }
     Warn "the node itself decides when the allocator gives memory back" {
         "jemalloc-bg-thread" = "yes",
     }
@@ -166,9 +200,6 @@ fixed! {
     Warn "the process title is left alone" {
         "set-proc-title" = "no",
         "proc-title-template" = "{title} {listen-addr} {server-mode}",
-    }
-    Warn "nothing forks here, so huge pages cost no copies and are left as the system has them" {
-        "disable-thp" = "no",
     }
     Warn "nothing forks here; set the score of the one process in its service unit" {
         "oom-score-adj" = "no",

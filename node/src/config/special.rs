@@ -335,37 +335,6 @@ impl Codec<Option<MasterAddress>> for HostPort {
     }
 }
 
-/// Percentiles between 0 and 100, in the order given.
-pub(super) struct Percentiles;
-
-impl Codec<Vec<f64>> for Percentiles {
-    fn parse(&self, args: &[&[u8]]) -> Result<Vec<f64>, ValueError> {
-        if let [[]] = args {
-            return Ok(Vec::new());
-        }
-        let percentile = |arg: &&[u8]| -> Result<f64, ValueError> {
-            let number = std::str::from_utf8(arg).ok().and_then(|t| t.parse::<f64>().ok());
-            match number {
-                Some(p) if (0.0..=100.0).contains(&p) => Ok(p),
-                Some(p) if !p.is_nan() => {
-                    Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into())
-                }
-                _ => Err("Invalid latency-tracking-info-percentiles parameters".into()),
-            }
-        };
-        args.iter().map(percentile).collect()
-    }
-
-    fn show(&self, value: &Vec<f64>) -> Vec<u8> {
-        joined(value.iter().map(f64::to_string))
-    }
-
-    fn lines(&self, value: &Vec<f64>, _default: &Vec<f64>) -> Vec<Line> {
-        let args = if value.is_empty() { b"\"\"".to_vec() } else { self.show(value) };
-        vec![Line { args, force: true }]
-    }
-}
-
 /// What a signal that ends the process asks of the shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownOptions {

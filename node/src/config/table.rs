@@ -99,14 +99,14 @@ directives! {
     "io-threads" [IMMUTABLE] io_threads: u32 = 1, int(1, 128);
     /// Turns of background work a second, kept within 1 and 500.
     "hz" hz: u32 = 10, Clamped { accepted: Range { min: 0, max: INT_MAX }, kept: Range { min: 1, max: 500 } };
-    /// Raises the turns of background work with the number of clients.
-    "dynamic-hz" dynamic_hz: bool = true, YesNo;
     /// Number of databases that SELECT chooses from.
     "databases" [IMMUTABLE] databases: u32 = 16, int(1, INT_MAX);
     /// Goes on in the background after start.
     "daemonize" [IMMUTABLE] daemonize: bool = false, YesNo;
     /// File that holds the process id while the node runs; empty for none.
     "pidfile" [IMMUTABLE] pidfile: Option<PathBuf> = None, Text;
+    /// Keeps transparent huge pages away from this process: clearing one at its first touch stalls a command.
+    "disable-thp" [IMMUTABLE] disable_thp: bool = true, YesNo;
     /// Who supervises the process and is told when it is ready: upstart, systemd, auto, no.
     "supervised" [IMMUTABLE] supervised: Supervised = Supervised::No, OneOf;
     /// Least level of log lines: debug, verbose, notice, warning, nothing.
@@ -115,8 +115,6 @@ directives! {
     "logfile" [IMMUTABLE] logfile: PathBuf = PathBuf::new(), Text;
     /// Form of log lines: redis, json. Redoubt's own.
     "log-format" [IMMUTABLE] log_format: LogFormat = LogFormat::Redis, OneOf;
-    /// Prints the banner at start even where output is not a terminal.
-    "always-show-logo" [IMMUTABLE] always_show_logo: bool = false, YesNo;
     /// Seconds that a shutdown waits for lagging replicas; 0 does not wait.
     "shutdown-timeout" shutdown_timeout_secs: u32 = 10, int(0, INT_MAX);
     /// How SIGINT shuts down: default, or of save, nosave, now, force.
@@ -153,14 +151,8 @@ directives! {
     "rdb-del-sync-files" rdb_del_sync_files: bool = false, YesNo;
     /// Refuses writes while the last snapshot has failed.
     "stop-writes-on-bgsave-error" stop_writes_on_bgsave_error: bool = true, YesNo;
-    /// Whose serialised values are checked in depth: no, yes, clients.
-    "sanitize-dump-payload" sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No, OneOf;
-    /// Microseconds to wait after each key saved; a negative number waits one after that many keys. For tests.
-    "rdb-key-save-delay" [HIDDEN] rdb_key_save_delay_us: i32 = 0, int(i32::MIN as i128, INT_MAX);
     /// Microseconds to wait after each key loaded; a negative number waits one after that many keys. For tests.
     "key-load-delay" [HIDDEN] key_load_delay_us: i32 = 0, int(i32::MIN as i128, INT_MAX);
-    /// Bytes loaded between two turns at which clients are answered.
-    "loading-process-events-interval-bytes" [HIDDEN] loading_process_events_interval_bytes: u64 = 2 * MIB, int(1024, INT_MAX);
 
     // Replication.
 
@@ -184,8 +176,6 @@ directives! {
     "replica-announce-port" | "slave-announce-port" replica_announce_port: u16 = 0, int(0, 65535);
     /// Leaves eviction on a replica to its master.
     "replica-ignore-maxmemory" | "slave-ignore-maxmemory" replica_ignore_maxmemory: bool = true, YesNo;
-    /// Frees the old dataset in the background before a full synchronisation.
-    "replica-lazy-flush" | "slave-lazy-flush" replica_lazy_flush: bool = false, YesNo;
     /// Sends snapshots to replicas straight to their sockets, without a file.
     "repl-diskless-sync" repl_diskless_sync: bool = true, YesNo;
     /// Seconds to wait for more replicas before a diskless snapshot starts.
@@ -208,8 +198,6 @@ directives! {
     "min-replicas-to-write" | "min-slaves-to-write" min_replicas_to_write: u32 = 0, int(0, INT_MAX);
     /// Seconds since its last acknowledgement within which a replica is in good standing; 0 switches the check off.
     "min-replicas-max-lag" | "min-slaves-max-lag" min_replicas_max_lag_secs: u32 = 10, int(0, INT_MAX);
-    /// What follows when a replicated command fails: ignore, panic, panic-on-replicas.
-    "propagation-error-behavior" propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore, OneOf;
 
     // Memory.
 
@@ -231,17 +219,11 @@ directives! {
     "lazyfree-lazy-expire" lazyfree_lazy_expire: bool = false, YesNo;
     /// Frees values that a command overwrites in the background.
     "lazyfree-lazy-server-del" lazyfree_lazy_server_del: bool = false, YesNo;
-    /// Makes DEL free in the background, as UNLINK does.
-    "lazyfree-lazy-user-del" lazyfree_lazy_user_del: bool = false, YesNo;
-    /// Makes FLUSHALL and FLUSHDB free in the background unless SYNC is given.
-    "lazyfree-lazy-user-flush" lazyfree_lazy_user_flush: bool = false, YesNo;
 
     // Encodings.
 
     /// Limit of a list's node: elements if positive; -1 to -5 for 4, 8, 16, 32, 64 KiB.
     "list-max-listpack-size" | "list-max-ziplist-size" list_max_listpack_size: i32 = -2, int(i32::MIN as i128, INT_MAX);
-    /// Nodes at each end of a list that stay uncompressed; 0 compresses none.
-    "list-compress-depth" list_compress_depth: u32 = 0, int(0, INT_MAX);
     /// Most members of a set of integers kept as a sorted array.
     "set-max-intset-entries" set_max_intset_entries: u64 = 512, int(0, LONG_MAX);
     /// Most members of a set kept as a listpack.
@@ -257,12 +239,4 @@ directives! {
     "slowlog-log-slower-than" slowlog_log_slower_than_us: i64 = 10000, int(-1, LONG_MAX);
     /// Entries that the slow log keeps.
     "slowlog-max-len" slowlog_max_len: u64 = 128, int(0, LONG_MAX);
-    /// Milliseconds from which an event enters the latency monitor; 0 switches it off.
-    "latency-monitor-threshold" latency_monitor_threshold_ms: u64 = 0, int(0, LONG_MAX);
-    /// Keeps the distribution of each command's execution times.
-    "latency-tracking" latency_tracking: bool = true, YesNo;
-    /// Percentiles of execution times that INFO shows.
-    "latency-tracking-info-percentiles" [MULTI_ARG] latency_tracking_info_percentiles: Vec<f64> = vec![50.0, 99.0, 99.9], Percentiles;
-    /// Milliseconds after which others are told BUSY instead of waiting.
-    "busy-reply-threshold" | "lua-time-limit" busy_reply_threshold_ms: u64 = 5000, int(0, LONG_MAX);
 }

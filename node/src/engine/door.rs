@@ -29,10 +29,7 @@ impl Engine {
     /// hit is counted with [`Access::Read`].
     pub fn read(&mut self, db: usize, key: &[u8], access: Access) -> Option<&Object> {
         let (stamp, is_lfu) = (self.lru_clock(), self.lfu());
-        let expired = match self.keyspace.find(db, key) {
-            None => None,
-            Some(object) => Some(self.is_past(object)),
-        };
+        let expired = self.keyspace.find(db, key).map(|object| self.is_past(object));
         match expired {
             Some(false) => {}
             Some(true) => {
@@ -198,10 +195,11 @@ impl Engine {
         }
     }
 
-    /// Appends an effect: the command that replays the change on database `db`.
+    /// Appends an effect: the command that replays the change on database `db`. A writable
+    /// replica keeps its own changes to itself: its stream is its master's.
     pub fn effect(&mut self, db: usize, args: &[&[u8]]) {
         self.effects_seen += 1;
-        if !self.applying {
+        if !self.applying && self.is_master() {
             self.effects.append(db, args);
         }
     }

@@ -51,6 +51,11 @@ impl Effects {
         self.unit_effects
     }
 
+    /// The database that the stream's reader is in; `None` if the next effect selects one.
+    pub fn selected(&self) -> Option<usize> {
+        self.selected
+    }
+
     /// The next effect starts with SELECT: a new reader knows no database.
     pub fn forget_selected(&mut self) {
         self.selected = None;
@@ -99,11 +104,15 @@ impl Effects {
         effects
     }
 
-    /// The bytes since the last call; what is left is empty but keeps its capacity.
-    pub fn take(&mut self, into: &mut Vec<u8>) {
+    /// The bytes that wait to be taken.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// They were taken; the capacity stays.
+    pub fn clear(&mut self) {
         debug_assert_eq!(self.unit_effects, 0, "taken in the middle of a unit");
-        into.clear();
-        std::mem::swap(&mut self.bytes, into);
+        self.bytes.clear();
     }
 
     /// Nothing to take.
@@ -132,10 +141,9 @@ mod tests {
     use super::*;
 
     fn text(effects: &mut Effects) -> String {
-        let mut out = Vec::new();
-        let before = effects.offset();
-        effects.take(&mut out);
-        assert_eq!(before, out.len() as u64, "the offset counts every byte");
+        let out = effects.bytes().to_vec();
+        effects.clear();
+        assert_eq!(effects.offset(), out.len() as u64, "the offset counts every byte");
         String::from_utf8(out).unwrap().replace("\r\n", " ")
     }
 

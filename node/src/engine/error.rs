@@ -69,6 +69,8 @@ errors! {
     LOADING = "LOADING Redis is loading the dataset in memory";
     /// A save failed and `stop-writes-on-bgsave-error` is on.
     MISCONF = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
+    /// `maxmemory` is reached and nothing may be evicted.
+    OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'.";
     /// EXEC after an error while queueing.
     EXEC_ABORT = "EXECABORT Transaction discarded because of previous errors.";
     /// EXEC or DISCARD outside of MULTI.

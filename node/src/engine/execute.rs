@@ -61,6 +61,14 @@ impl Batch<'_> {
         self.session.as_mut().expect("a batch holds its session until it is dropped")
     }
 
+    /// The client sent an empty line: by it a replica that is loading shows that it lives.
+    pub fn keep_alive(&mut self) {
+        let now_ms = self.engine.monotonic_ms();
+        if let Some(replica) = self.session().replica {
+            self.engine.replication.feed.handle_newline(now_ms, replica);
+        }
+    }
+
     /// Executes one command and appends its reply, if CLIENT REPLY lets it have one.
     pub fn execute(&mut self, args: &[&[u8]], reply: &mut Reply) -> Executed {
         let session = self.session.as_mut().expect("a batch holds its session until it is dropped");
@@ -206,15 +214,13 @@ impl Engine {
         let mut flags = command.spec.flags;
         if command.spec.name == "exec" {
             for queued in &session.tx.queue {
-                if queued.command.has(Flags::WRITE) {
-                    flags = flags.with(Flags::WRITE);
-                }
+                flags = flags.with(queued.command.spec.flags.and(Flags::WRITE.with(Flags::DENYOOM)));
             }
         }
         flags
     }
 
-    fn gates(&self, session: &Session, command: &Command) -> Result<(), CommandError> {
+    fn gates(&mut self, session: &Session, command: &Command) -> Result<(), CommandError> {
         let flags = Self::effective(session, command);
         if !flags.has(Flags::NO_AUTH) && !self.may_command(session) {
             return Err(error::NO_AUTH);
@@ -226,6 +232,9 @@ impl Engine {
             return Err(error::NO_MULTI);
         }
         let write = flags.has(Flags::WRITE);
+        if self.config.maxmemory > 0 && !self.make_room() && flags.has(Flags::DENYOOM) {
+            return Err(error::OUT_OF_MEMORY);
+        }
         if self.save_failed
             && self.config.stop_writes_on_bgsave_error
             && !self.config.save.is_empty()
@@ -234,8 +243,7 @@ impl Engine {
         {
             return Err(error::MISCONF);
         }
-        let wanted = self.config.min_replicas_to_write as usize;
-        if write && wanted > 0 && self.is_master() && self.good_replicas < wanted {
+        if write && !self.replication.feed.enough_good_replicas() {
             return Err(error::NO_REPLICAS);
         }
         if write && !self.is_master() && self.config.replica_read_only {

@@ -5,9 +5,6 @@
 //! matter, and at the event where it does. Figures of memory and processor time are read at
 //! the moment they are asked for, by functions that the driver puts in.
 
-use crate::replication::info::{BacklogInfo, FailoverState, LinkState, ReplicaInfo, TransferInfo};
-use crate::replication::lineage::ReplId;
-
 /// The version of Redis whose behaviour this node has, as clients look it up.
 pub use redoubt_wire::REDIS_VERSION;
 /// This program's own version.
@@ -26,8 +23,6 @@ pub struct Facts {
     pub rates: Rates,
     /// Snapshots and loading.
     pub persistence: Persistence,
-    /// Replication.
-    pub replication: Replication,
 }
 
 impl Default for Facts {
@@ -38,7 +33,6 @@ impl Default for Facts {
             cpu: Cpu::default,
             rates: Rates::default(),
             persistence: Persistence::default(),
-            replication: Replication::default(),
         }
     }
 }
@@ -164,67 +158,4 @@ pub struct Loading {
     pub loaded_bytes: u64,
     /// `used_memory` of the node that wrote the file, as the file says; 0 if it does not.
     pub rdb_used_mem: u64,
-}
-
-/// What is known of the links to replicas and master.
-#[derive(Clone, Debug)]
-pub struct Replication {
-    /// The name of the history.
-    pub replid: ReplId,
-    /// The name that it had before, up to `second_offset`.
-    pub replid2: ReplId,
-    /// `second_repl_offset`, -1 without a second id.
-    pub second_offset: i64,
-    /// The backlog.
-    pub backlog: BacklogInfo,
-    /// Progress of a coordinated failover.
-    pub failover: FailoverState,
-    /// Number of replicas, those without a line of their own included.
-    pub connected_replicas: usize,
-    /// Replicas that have a line.
-    pub replicas: Vec<ReplicaInfo>,
-    /// A replica's link to its master.
-    pub link: Link,
-}
-
-impl Default for Replication {
-    fn default() -> Self {
-        Replication {
-            replid: ReplId::NONE,
-            replid2: ReplId::NONE,
-            second_offset: -1,
-            backlog: BacklogInfo::default(),
-            failover: FailoverState::default(),
-            connected_replicas: 0,
-            replicas: Vec::new(),
-            link: Link::default(),
-        }
-    }
-}
-
-/// A replica's link to its master; means nothing on a master.
-#[derive(Clone, Debug)]
-pub struct Link {
-    /// How far it has come.
-    pub state: LinkState,
-    /// Seconds since the master was heard; `None` unless connected.
-    pub last_io_seconds_ago: Option<u64>,
-    /// Stream offset received; 1 if there is nothing to continue from.
-    pub read_offset: u64,
-    /// A transfer under way.
-    pub transfer: Option<TransferInfo>,
-    /// Seconds since the link was lost; `None` if there never was one.
-    pub down_since_seconds: Option<u64>,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Link {
-            state: LinkState::Connect,
-            last_io_seconds_ago: None,
-            read_offset: 1,
-            transfer: None,
-            down_since_seconds: None,
-        }
-    }
 }

@@ -40,7 +40,7 @@ impl Engine {
         let mut object = Object::new(&key.key, key.value, key.expiry_ms);
         let clock = (now_ms / 1000) as u32;
         object.set_lru(match (key.freq, key.idle_s) {
-            (Some(freq), _) if self.lfu() => (now_ms / 60_000) as u32 % (1 << 16) << 8 | u32::from(freq),
+            (Some(freq), _) if self.lfu() => super::lru::lfu_field(now_ms, freq),
             (_, Some(idle)) => clock.wrapping_sub(idle as u32) & super::lru::LRU_MAX,
             _ => clock & super::lru::LRU_MAX,
         });

@@ -15,7 +15,12 @@ const LFU_INITIAL: u32 = 5;
 
 /// The LFU field of a key created now.
 pub fn lfu_initial(now_ms: i64) -> u32 {
-    minute(now_ms) << 8 | LFU_INITIAL
+    lfu_field(now_ms, LFU_INITIAL as u8)
+}
+
+/// The LFU field of a key with this counter, touched now.
+pub fn lfu_field(now_ms: i64, counter: u8) -> u32 {
+    minute(now_ms) << 8 | u32::from(counter)
 }
 
 fn minute(now_ms: i64) -> u32 {

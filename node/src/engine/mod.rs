@@ -5,12 +5,14 @@
 //! outside: the stream of effects, pushes to other clients, requests that only the outside can
 //! fulfil. Given the same inputs it gives the same outputs.
 
+use rand::rngs::StdRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
 use crate::config::{Config, KeyspaceEvents};
+use crate::replication::role::Replication;
 
 pub mod clients;
 pub mod commands;
@@ -18,6 +20,7 @@ pub mod cycle;
 pub mod door;
 pub mod effects;
 pub mod error;
+pub mod evict;
 pub mod execute;
 pub mod facts;
 pub mod keyspace;
@@ -26,6 +29,7 @@ pub mod lru;
 pub mod monitor;
 pub mod pubsub;
 pub mod redact;
+pub mod replication;
 pub mod request;
 pub mod session;
 pub mod slowlog;
@@ -97,8 +101,8 @@ pub struct Engine {
     pub list_packed_threshold: usize,
     /// The last save failed: with `stop-writes-on-bgsave-error` writes and PING answer MISCONF.
     pub save_failed: bool,
-    /// Replicas that count for `min-replicas-to-write`.
-    pub good_replicas: usize,
+    /// The stream of effects, those who take it, and the master that it may come from.
+    pub replication: Replication,
     /// Unix time of this batch, in ms.
     pub now_ms: i64,
     /// Unix time until which clients are paused, in ms, and whether only writes are.
@@ -120,6 +124,8 @@ pub struct Engine {
     /// Commits and effects of the running command, for the check that both or neither exist.
     commits: usize,
     effects_seen: usize,
+    /// Tells how many bytes the process has allocated; `maxmemory` is held against it.
+    pub memory_used: fn() -> usize,
     /// Reads a monotonic counter in ns; it only times commands.
     ticks: fn() -> u64,
     last_tick: u64,
@@ -145,6 +151,17 @@ impl Engine {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let hash_seed = [rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()];
         let databases = config.databases as usize;
+        let member_seed = rng.next_u64();
+        let role = config.replicaof.as_ref().map_or(Role::Master, |master| Role::Replica {
+            host: master.host.clone(),
+            port: master.port,
+            link_up: false,
+        });
+        let replication = Replication::new(
+            ticks() / 1_000_000,
+            replication::feed_config(&config),
+            StdRng::seed_from_u64(rng.next_u64()),
+        );
         Engine {
             config,
             keyspace: Keyspace::new(databases, hash_seed),
@@ -155,14 +172,14 @@ impl Engine {
             facts: Facts::default(),
             slowlog: SlowLog::default(),
             monitors: Vec::new(),
-            role: Role::Master,
+            role,
             loading: false,
             active_expire: true,
             cron_paused: false,
             skip_checksums: false,
             list_packed_threshold: types::ListLimits::default().packed_threshold,
             save_failed: false,
-            good_replicas: 0,
+            replication,
             now_ms: 0,
             pause: None,
             watch: WatchIndex::default(),
@@ -175,9 +192,10 @@ impl Engine {
             no_touch: false,
             commits: 0,
             effects_seen: 0,
+            memory_used: || 0,
             ticks,
             last_tick: 0,
-            member_seed: rng.next_u64(),
+            member_seed,
             rng,
         }
     }
@@ -213,6 +231,10 @@ impl Engine {
         self.unwatch_all(&mut session);
         self.unsubscribe_all(&mut session);
         self.set_monitor(&mut session, false);
+        if let Some(replica) = session.replica {
+            let now_ms = self.monotonic_ms();
+            self.replication.feed.detached(now_ms, replica);
+        }
     }
 
     /// Forgets a session's subscriptions without telling it.

@@ -7,6 +7,7 @@
 //! EXEC as well.
 
 use super::session::ClientId;
+use crate::replication::master::ReplicaId;
 
 /// A place in a client's replies to be filled by the driver.
 #[derive(Debug)]
@@ -93,20 +94,15 @@ pub enum Output {
     },
     /// The role has changed by REPLICAOF: start, redirect or end the link to the master.
     RoleChanged,
-    /// SYNC or PSYNC: the client becomes a replica.
+    /// SYNC or PSYNC has made the connection a replica's.
     AttachReplica {
         /// Whose connection.
         client: ClientId,
-        /// PSYNC's id and offset; `None` for SYNC.
-        psync: Option<(Vec<u8>, i64)>,
+        /// Its place in the feed.
+        replica: ReplicaId,
     },
-    /// REPLCONF with its arguments.
-    Replconf {
-        /// Whose connection.
-        client: ClientId,
-        /// All of them, as received, without the command's name.
-        args: Vec<Vec<u8>>,
-    },
+    /// A replica has acknowledged more than before.
+    Acknowledged,
     /// CLIENT PAUSE has ended before its time.
     Unpaused,
     /// SHUTDOWN ABORT.
@@ -115,6 +111,4 @@ pub enum Output {
     ChangeReplicationId,
     /// A line for the log, at level warning.
     Log(String),
-    /// A client waits for acknowledgements: ask the replicas for them.
-    AskReplicas,
 }

@@ -12,6 +12,8 @@ use redoubt_wire::resp::reply::Protocol;
 
 use super::commands::Command;
 use super::transaction::Transaction;
+use crate::replication::master::ReplicaId;
+use crate::replication::options::ReplicaOptions;
 
 /// A client's number: unique as long as the process lives, as in CLIENT ID.
 pub type ClientId = u64;
@@ -91,6 +93,10 @@ pub struct Session {
     pub patterns: BTreeSet<Arc<[u8]>>,
     /// MONITOR.
     pub monitor: bool,
+    /// What it has said with REPLCONF.
+    pub replica_options: ReplicaOptions,
+    /// Since SYNC or PSYNC: which replica it is.
+    pub replica: Option<ReplicaId>,
     /// The replication offset after its last write: what WAIT waits for.
     pub write_offset: u64,
     /// Bytes of requests not understood yet, and of replies not sent yet, as the driver last said.
@@ -136,6 +142,8 @@ impl Session {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             monitor: false,
+            replica_options: ReplicaOptions::default(),
+            replica: None,
             write_offset: 0,
             buffers: Buffers::default(),
         }

@@ -30,6 +30,8 @@ pub struct Stats {
     pub keyspace_misses: u64,
     /// Keys deleted since their time was over.
     pub expired_keys: u64,
+    /// Keys evicted for `maxmemory`.
+    pub evicted_keys: u64,
     /// Active expiry cycles that ended by their time limit.
     pub expire_cycles_capped: u64,
     /// The active cycle's estimate of keys past their time that still take memory, in percent.
@@ -50,12 +52,6 @@ pub struct Stats {
     pub errors: BTreeMap<String, u64>,
     /// Attempts to authenticate that were refused.
     pub auth_denied: u64,
-    /// Full resyncs given.
-    pub sync_full: u64,
-    /// Partial resyncs given.
-    pub sync_partial_ok: u64,
-    /// Partial resyncs refused.
-    pub sync_partial_err: u64,
     /// By the row's index.
     pub by_command: Vec<CommandStats>,
 }

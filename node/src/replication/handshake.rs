@@ -73,8 +73,8 @@ impl ReplicaLink {
         let LinkConfig { user, password, listening_port, announce_ip, .. } = self.config.clone();
         if let Some(password) = &password {
             match &user {
-                Some(user) => self.send(&[b"AUTH", user.as_bytes(), password.as_bytes()]),
-                None => self.send(&[b"AUTH", password.as_bytes()]),
+                Some(user) => self.send(&[b"AUTH", user.as_bytes(), &password.0]),
+                None => self.send(&[b"AUTH", &password.0]),
             }
         }
         self.send(&[b"REPLCONF", b"listening-port", listening_port.to_string().as_bytes()]);

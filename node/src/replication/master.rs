@@ -298,6 +298,18 @@ impl Feed {
         self.lineage.offset()
     }
 
+    /// Without a backlog nobody reads what is written, and yet the offset tells that there was a
+    /// write: moves it on to `offset`.
+    pub fn count_unread(&mut self, offset: u64) {
+        debug_assert!(self.backlog.is_none(), "the offset counts the bytes of the backlog");
+        self.lineage.advance(offset.saturating_sub(self.lineage.offset()));
+    }
+
+    /// What we hold goes on under a new name, so that nobody can continue (DEBUG CHANGE-REPL-ID).
+    pub fn renew_history(&mut self) {
+        self.lineage.renew(&mut self.rng);
+    }
+
     /// SYNC or PSYNC. A replica that is accepted gets an id at once, and everything else later by
     /// `poll_output`. An error is its full text without the leading `-`.
     pub fn handle_sync(&mut self, now_ms: u64, request: &SyncRequest<'_>) -> Result<ReplicaId, String> {
@@ -652,7 +664,8 @@ impl Feed {
         true
     }
 
-    pub(super) fn log(&mut self, level: Level, text: String) {
+    /// Puts a line out for the log.
+    pub fn log(&mut self, level: Level, text: String) {
         self.outputs.push_back(FeedOutput::Log(LogLine { level, text }));
     }
 }

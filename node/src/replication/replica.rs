@@ -17,6 +17,7 @@ use super::info::{LinkState, TransferInfo};
 use super::lineage::ReplId;
 use super::payload::{Framing, Payload};
 use super::{Level, LogLine};
+use crate::config::Secret;
 
 /// The master to follow, and the directives that concern the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct LinkConfig {
     /// `masteruser`.
     pub user: Option<String>,
     /// `masterauth`.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// The port that we announce: `replica-announce-port`, or the one we listen on.
     pub listening_port: u16,
     /// `replica-announce-ip`.
@@ -182,6 +183,11 @@ impl ReplicaLink {
         link.announce_connect();
         link.connect(now_ms);
         link
+    }
+
+    /// Takes over changed directives; what the handshake says is said anew with the next connection.
+    pub fn configure(&mut self, config: LinkConfig) {
+        self.config = config;
     }
 
     /// Makes the next PSYNC ask the peer to take over the mastership.

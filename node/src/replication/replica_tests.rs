@@ -3,6 +3,7 @@
 use super::info::{LinkState, TransferInfo};
 use super::lineage::ReplId;
 use super::replica::*;
+use crate::config::Secret;
 
 const HERE: ReplId = ReplId::NONE;
 
@@ -77,7 +78,7 @@ impl Bench {
 fn the_handshake_says_who_we_are() {
     let mut bench = Bench::new(true, |config| {
         config.user = Some("repl".into());
-        config.password = Some("secret".into());
+        config.password = Some(Secret(b"secret".to_vec()));
         config.announce_ip = Some("1.2.3.4".into());
     });
     assert_eq!(bench.outputs(), ["Connect"]);
@@ -108,7 +109,7 @@ fn the_handshake_says_who_we_are() {
 
 #[test]
 fn a_refused_password_ends_the_attempt() {
-    let mut bench = Bench::new(true, |config| config.password = Some("wrong".into()));
+    let mut bench = Bench::new(true, |config| config.password = Some(Secret(b"wrong".to_vec())));
     bench.link.connected(1);
     bench.receive(2, "+PONG\r\n");
     bench.receive(3, "-WRONGPASS no\r\n+OK\r\n");

@@ -174,6 +174,11 @@ impl Replication {
         self.link.as_ref()
     }
 
+    /// Takes over changed directives of the link.
+    pub fn configure_link(&mut self, config: LinkConfig) {
+        self.with_link(|link| link.configure(config));
+    }
+
     fn with_link(&mut self, act: impl FnOnce(&mut ReplicaLink)) {
         if let Some(link) = &mut self.link {
             act(link);

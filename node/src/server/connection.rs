@@ -7,16 +7,19 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
+use redoubt_wire::warning;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock;
 use super::outbox::{Close, Mail, Outbox};
+use super::replication::writer::ReplicaWriter;
 use super::shared::Shared;
 use crate::engine::execute::Executed;
 use crate::engine::request::Hole;
@@ -30,8 +33,8 @@ const READ_BYTES: usize = 16 * 1024;
 const KEEP_BYTES: usize = 64 * 1024;
 
 /// A socket of any kind.
-pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for T {}
+pub trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
+impl<T: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Socket for T {}
 
 /// Input that arrived and is not executed yet.
 #[derive(Debug, Default)]
@@ -116,6 +119,8 @@ pub struct Connection<S> {
     reply: Reply,
     /// How much of the reply is written.
     sent: usize,
+    /// Since SYNC or PSYNC: what the client is sent now, instead of replies.
+    replica: Option<Arc<ReplicaWriter>>,
 }
 
 impl<S: Socket> Connection<S> {
@@ -130,13 +135,14 @@ impl<S: Socket> Connection<S> {
             parser: RequestParser::new(),
             reply: Reply::new(Protocol::Resp2),
             sent: 0,
+            replica: None,
         }
     }
 
     /// Serves the client until either side closes.
     pub async fn serve(mut self) {
         let _ = self.run().await;
-        self.shared.lock().disconnect(self.id);
+        self.shared.disconnect(self.id);
     }
 
     async fn run(&mut self) -> io::Result<()> {
@@ -150,12 +156,16 @@ impl<S: Socket> Connection<S> {
                 Event::Close(Close::AfterReplies) => return self.flush().await,
             }
             loop {
-                let (turn, fed_replicas, missing) = self.turn();
+                let (turn, fed, missing) = self.turn();
                 wanted = missing.max(READ_BYTES);
-                if fed_replicas {
-                    // The replicas' writers are awake and ahead of us in the queue: what is
-                    // acknowledged below is in their sockets by then.
+                if fed {
+                    // Others that are ready execute first, so that one write to each replica
+                    // serves all; what is acknowledged below is in the replicas' sockets by then.
                     tokio::task::yield_now().await;
+                    self.shared.flush_replicas();
+                }
+                if self.replica.is_some() && !self.reply.buf.is_empty() {
+                    return self.replica_was_answered();
                 }
                 match turn {
                     Turn::Idle => {
@@ -183,13 +193,23 @@ impl<S: Socket> Connection<S> {
         poll_fn(|cx| {
             match self.outbox.poll(cx, &mut self.reply.buf) {
                 Poll::Ready(Mail::Bytes) => {
+                    if self.replica.is_some() {
+                        return Poll::Ready(self.replica_was_answered().map(|()| Event::Close(Close::Now)));
+                    }
                     self.try_flush()?;
+                    self.outbox.set_unsent(self.reply.buf.len() - self.sent);
                     return Poll::Ready(Ok(Event::Progress));
                 }
                 Poll::Ready(Mail::Close(close)) => return Poll::Ready(Ok(Event::Close(close))),
                 Poll::Pending => {}
             }
+            if let Some(replica) = &self.replica
+                && let Poll::Ready(result) = replica.poll(&mut self.socket, cx)
+            {
+                return Poll::Ready(result.map(|()| Event::Close(Close::Now)));
+            }
             if self.sent < self.reply.buf.len() && self.poll_write(cx)?.is_ready() {
+                self.outbox.set_unsent(0);
                 return Poll::Ready(Ok(Event::Progress));
             }
             self.input.poll_read(&mut self.socket, cx).map_ok(Event::Read)
@@ -203,6 +223,10 @@ impl<S: Socket> Connection<S> {
         let mut missing = 0;
         let mut core = self.shared.lock();
         let max_bulk_len = core.engine.config.proto_max_bulk_len as usize;
+        if self.input.pending().len() as u64 > core.engine.config.client_query_buffer_limit {
+            warning!("Closing client id={} that reached max query buffer length", self.id);
+            return (Turn::Close, false, 0);
+        }
         let Some(mut batch) = core.engine.begin(self.id, now_ms) else { return (Turn::Close, false, 0) };
         let mut limits = Limits { max_bulk_len, authenticated: true, ..Limits::default() };
         batch.session().buffers = Buffers {
@@ -220,7 +244,10 @@ impl<S: Socket> Connection<S> {
                     drop(args);
                     (len, executed)
                 }
-                Ok(Parsed::Empty { len }) => (len, Executed::Done),
+                Ok(Parsed::Empty { len }) => {
+                    batch.keep_alive();
+                    (len, Executed::Done)
+                }
                 Ok(Parsed::Incomplete { wanted }) => {
                     missing = wanted;
                     turn = Turn::Idle;
@@ -248,9 +275,32 @@ impl<S: Socket> Connection<S> {
                 break;
             }
         }
+        let replica = batch.session().replica;
         drop(batch);
         let delivered = self.shared.deliver(&mut core);
-        (turn, delivered.fed_replicas, missing)
+        if let (Some(replica), None) = (replica, &self.replica) {
+            self.replica = core.feeding.writer(replica);
+            drop(core);
+            if self.join_replicas().is_err() {
+                return (Turn::Close, false, 0);
+            }
+        }
+        (turn, delivered.fed, missing)
+    }
+
+    /// What the feed puts out for this connection goes to its socket from now on.
+    fn join_replicas(&self) -> io::Result<()> {
+        let Some(writer) = &self.replica else { return Err(io::ErrorKind::NotConnected.into()) };
+        writer.join(self.socket.as_fd().try_clone_to_owned()?);
+        self.shared.writers.write().push(writer.clone());
+        Ok(())
+    }
+
+    /// A replica is sent the stream and nothing else: a reply in it would be taken for a command.
+    fn replica_was_answered(&self) -> io::Result<()> {
+        let text = String::from_utf8_lossy(&self.reply.buf);
+        warning!("Replica generated a reply to a command, disconnecting it: {}", text.trim_end());
+        Ok(())
     }
 
     /// Carries the tasks out in order, and puts what they answer into their places. What stands

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
+use super::facts::RateMeter;
 use super::shared::{Core, Shared};
 use crate::engine::session::Class;
 
@@ -22,6 +23,7 @@ const REHASH_BUCKETS: usize = 256;
 
 /// Runs the timer for ever.
 pub async fn run(shared: Arc<Shared>) {
+    let mut rates = RateMeter::default();
     loop {
         let hz = u64::from(shared.lock().engine.config.hz.max(1));
         tokio::time::sleep(Duration::from_millis(1000 / hz)).await;
@@ -35,9 +37,11 @@ pub async fn run(shared: Arc<Shared>) {
             let mut core = shared.lock();
             core.engine.now_ms = now_ms;
             close_idle(&mut core, now_ms);
-            shared.deliver(&mut core);
+            rates.sample(&mut core, clock::monotonic_ms());
+            let _ = shared.deliver(&mut core);
             Shared::save_point_due(&core, now_ms)
         };
+        shared.flush_replicas();
         if save {
             let _ = shared.background_save();
         }
@@ -103,7 +107,7 @@ fn expire_turn(shared: &Shared, db: usize, now_ms: i64) -> bool {
         let (sampled, expired) = core.engine.expire_step(db, BUCKETS_PER_STEP);
         goes_on = expired * 100 > sampled * acceptable;
     }
-    shared.deliver(&mut core);
+    let _ = shared.deliver(&mut core);
     goes_on
 }
 

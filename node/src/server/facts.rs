@@ -1,118 +1,116 @@
-//! Tells the engine what it does not know by itself: the process, its memory and processor
-//! time, its saves.
+//! What INFO tells of the process: read from the system here, put into the engine's facts.
 
 use std::path::Path;
 use std::sync::OnceLock;
 
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-use nix::unistd::{SysconfVar, sysconf};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 
-use super::clock;
 use super::shared::Core;
 use crate::engine::facts::{Cpu, Memory, Process};
 use crate::memory;
-use crate::replication::lineage::ReplId;
 
-/// `used_memory` of the empty node.
-static STARTUP_BYTES: OnceLock<usize> = OnceLock::new();
+/// Rates are averages over this many samples, as in Redis.
+const SAMPLES: usize = 16;
 
-impl Core {
-    /// Tells what does not change, and puts the readers of the rest in. Once, at the start, while
-    /// the dataset is empty.
-    pub fn introduce(&mut self, config_file: Option<&Path>) {
-        let facts = &mut self.engine.facts;
-        facts.process = process(config_file);
-        facts.memory = read_memory;
-        facts.cpu = read_cpu;
-        STARTUP_BYTES.get_or_init(memory::used);
-        self.tell_saves();
-    }
+/// Memory in use before the first client came.
+static STARTUP_USED: OnceLock<usize> = OnceLock::new();
 
-    /// Tells how saves stand.
-    pub fn tell_saves(&mut self) {
-        let facts = &mut self.engine.facts.persistence;
-        facts.last_save_ms = self.saving.last_good_ms;
-        facts.bgsave_since_ms = self.saving.since_ms;
-        facts.last_bgsave_secs = u64::try_from(self.saving.last_secs).ok();
-        facts.saves = self.saving.saves;
-    }
-}
-
-fn process(config_file: Option<&Path>) -> Process {
-    let text = |path: &str| std::fs::read_to_string(path).map_or(String::new(), |t| t.trim().to_string());
-    let (kernel, release) = (text("/proc/sys/kernel/ostype"), text("/proc/sys/kernel/osrelease"));
+/// The process as it was started; `listeners` as INFO shows them.
+pub fn process(config_file: Option<&Path>, listeners: Vec<String>, now_ms: i64) -> Process {
+    let os = nix::sys::utsname::uname().map_or_else(
+        |_| "Linux".to_string(),
+        |u| {
+            let part = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
+            format!("{} {} {}", part(u.sysname()), part(u.release()), part(u.machine()))
+        },
+    );
+    let _ = STARTUP_USED.set(memory::used());
+    let run_id: String =
+        (0..40).map(|_| char::from(b"0123456789abcdef"[rand::random_range(0..16)])).collect();
     Process {
         pid: std::process::id(),
-        run_id: ReplId::random(&mut rand::rng()).to_string(),
-        os: format!("{kernel} {release} {}", std::env::consts::ARCH),
-        started_ms: clock::unix_ms(),
-        executable: std::env::current_exe().map_or(String::new(), |path| path.display().to_string()),
-        config_file: config_file.map_or(String::new(), |path| path.display().to_string()),
-        ..Process::default()
+        run_id,
+        os,
+        started_ms: now_ms,
+        executable: std::env::current_exe().map_or(String::new(), |p| p.display().to_string()),
+        config_file: config_file.map_or(String::new(), |p| p.display().to_string()),
+        listeners,
+        shutdown_ms: None,
     }
 }
 
-fn read_memory() -> Memory {
-    let allocator = memory::allocator_figures().unwrap_or_default();
+/// The memory figures of now.
+pub fn memory_now() -> Memory {
+    let page = page_size();
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let rss = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * page;
+    let figures = memory::allocator_figures().unwrap_or_default();
+    let total_kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        text.lines()
+            .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok())
+    });
+    memory::flush();
     let used = memory::used();
     Memory {
         used,
-        peak: memory::peak(),
-        startup: *STARTUP_BYTES.get_or_init(|| used),
-        rss: resident_bytes().unwrap_or(allocator.resident),
-        allocated: allocator.allocated,
-        active: allocator.active,
-        resident: allocator.resident,
-        system: system_bytes(),
+        peak: memory::peak().max(used),
+        startup: STARTUP_USED.get().copied().unwrap_or(0),
+        rss,
+        allocated: figures.allocated,
+        active: figures.active,
+        resident: figures.resident,
+        system: total_kib.unwrap_or(0) * 1024,
     }
 }
 
-fn page_bytes() -> Option<usize> {
-    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|n| usize::try_from(n).ok())
+fn page_size() -> usize {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |n| n as usize)
 }
 
-/// Bytes of this process in physical memory, as the kernel counts them.
-fn resident_bytes() -> Option<usize> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: usize = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * page_bytes()?)
+/// The processor time of now.
+pub fn cpu_now() -> Cpu {
+    let us = |t: TimeVal| (t.tv_sec() * 1_000_000 + t.tv_usec()).max(0) as u64;
+    let read = |who| getrusage(who).map_or((0, 0), |u| (us(u.system_time()), us(u.user_time())));
+    let (system_us, user_us) = read(UsageWho::RUSAGE_SELF);
+    let (children_system_us, children_user_us) = read(UsageWho::RUSAGE_CHILDREN);
+    let (thread_system_us, thread_user_us) = read(UsageWho::RUSAGE_THREAD);
+    Cpu { system_us, user_us, children_system_us, children_user_us, thread_system_us, thread_user_us }
 }
 
-/// Bytes of memory that the machine has.
-fn system_bytes() -> usize {
-    let pages = sysconf(SysconfVar::_PHYS_PAGES).ok().flatten().and_then(|n| usize::try_from(n).ok());
-    pages.zip(page_bytes()).map_or(0, |(pages, bytes)| pages * bytes)
+/// Turns the engine's running totals into rates.
+#[derive(Debug, Default)]
+pub struct RateMeter {
+    last: Option<(u64, [u64; 5])>,
+    samples: [[f64; SAMPLES]; 5],
+    next: usize,
 }
 
-fn read_cpu() -> Cpu {
-    let of = |who| getrusage(who).ok();
-    let system = |usage: Option<Usage>| usage.map_or(0, |u| u.system_time().num_microseconds() as u64);
-    let user = |usage: Option<Usage>| usage.map_or(0, |u| u.user_time().num_microseconds() as u64);
-    let (own, children, thread) =
-        (of(UsageWho::RUSAGE_SELF), of(UsageWho::RUSAGE_CHILDREN), of(UsageWho::RUSAGE_THREAD));
-    Cpu {
-        system_us: system(own),
-        user_us: user(own),
-        children_system_us: system(children),
-        children_user_us: user(children),
-        thread_system_us: system(thread),
-        thread_user_us: user(thread),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_figures_are_those_of_this_process() {
-        let memory = read_memory();
-        assert!(memory.rss > 0 && memory.rss < memory.system, "{memory:?}");
-        let cpu = read_cpu();
-        assert!(cpu.user_us + cpu.system_us > 0, "{cpu:?}");
-        let process = process(None);
-        assert_eq!(process.run_id.len(), 40);
-        assert!(process.os.starts_with("Linux "), "{}", process.os);
+impl RateMeter {
+    /// Takes a sample at `now_ms` (monotonic) and refreshes the rates that INFO shows.
+    pub fn sample(&mut self, core: &mut Core, now_ms: u64) {
+        let stats = &core.engine.stats;
+        let totals = [
+            stats.commands,
+            stats.net_input_bytes,
+            stats.net_output_bytes,
+            stats.net_repl_input_bytes,
+            stats.net_repl_output_bytes,
+        ];
+        if let Some((then_ms, before)) = self.last {
+            let ms = now_ms.saturating_sub(then_ms).max(1) as f64;
+            for (i, total) in totals.iter().enumerate() {
+                self.samples[i][self.next] = total.saturating_sub(before[i]) as f64 * 1000.0 / ms;
+            }
+            self.next = (self.next + 1) % SAMPLES;
+        }
+        self.last = Some((now_ms, totals));
+        let mean = |i: usize| self.samples[i].iter().sum::<f64>() / SAMPLES as f64;
+        let rates = &mut core.engine.facts.rates;
+        rates.ops = mean(0) as u64;
+        rates.input_kib = mean(1) / 1024.0;
+        rates.output_kib = mean(2) / 1024.0;
+        rates.repl_input_kib = mean(3) / 1024.0;
+        rates.repl_output_kib = mean(4) / 1024.0;
     }
 }

@@ -95,6 +95,19 @@ impl Listeners {
         self.tcp.first().and_then(|l| l.local_addr().ok()).map_or(0, |a| a.port())
     }
 
+    /// The listeners as INFO shows them.
+    pub fn described(&self, config: &Config) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.tcp.is_empty() {
+            let binds: String = config.bind.iter().map(|b| format!("bind={b},")).collect();
+            lines.push(format!("name=tcp,{binds}port={}", self.port()));
+        }
+        if let (Some(_), Some(path)) = (&self.unix, &config.unixsocket) {
+            lines.push(format!("name=unix,bind={}", path.display()));
+        }
+        lines
+    }
+
     /// Accepts for ever.
     pub async fn accept(self, shared: Arc<Shared>, workers: Arc<Workers>) {
         let mut tasks = tokio::task::JoinSet::new();

@@ -11,6 +11,7 @@ pub mod facts;
 pub mod listener;
 pub mod outbox;
 pub mod persistence;
+pub mod replication;
 pub mod shared;
 pub mod shutdown;
 pub mod start;

@@ -12,45 +12,26 @@ use redoubt_wire::{notice, warning};
 
 use super::clock;
 use super::shared::{Core, Shared};
+use crate::engine::facts::Loading;
 use crate::engine::load::Loaded;
+use crate::engine::replication::Restored;
 use crate::persist::rdb::{
-    Checksum, FileOptions, Item, Preamble, RdbError, RdbFileWriter, RdbLoader, ReadOptions, Replication,
-    WriteOptions,
+    Checksum, FileOptions, Item, Preamble, RdbError, RdbFileWriter, RdbLoader, RdbWriter, ReadOptions,
+    Replication, WriteOptions,
 };
 use crate::persist::snapshot::Snapshot;
+use crate::replication::lineage::ReplId;
 
 /// After a failed save, save points wait this long.
 const RETRY_SECS: i64 = 5;
 
-/// What is known of saves.
-#[derive(Debug, Clone)]
+/// What the driver remembers of saves beside what INFO tells (`engine.facts.persistence`).
+#[derive(Debug, Clone, Default)]
 pub struct Saving {
-    /// A save is under way since this Unix time in ms.
-    pub since_ms: Option<i64>,
-    /// Unix time of the last good save, or of the start, in ms.
-    pub last_good_ms: i64,
     /// Unix time of the last try, in ms.
     pub last_try_ms: i64,
-    /// How long the last save took, in s; -1 if there was none.
-    pub last_secs: i64,
-    /// Good saves since the start.
-    pub saves: u64,
     /// BGSAVE SCHEDULE waits for the cut to be free.
     pub scheduled: bool,
-}
-
-impl Saving {
-    /// No save yet.
-    pub fn new(now_ms: i64) -> Self {
-        Saving {
-            since_ms: None,
-            last_good_ms: now_ms,
-            last_try_ms: 0,
-            last_secs: -1,
-            saves: 0,
-            scheduled: false,
-        }
-    }
 }
 
 /// Why a save did not happen.
@@ -83,7 +64,7 @@ impl Shared {
         let now_ms = clock::unix_ms();
         let (snapshot, file, name, dirty) = {
             let mut core = self.lock();
-            if core.saving.since_ms.is_some() || core.engine.keyspace.cutting() {
+            if core.saving() {
                 return Err(SaveError::Busy);
             }
             core.saving.last_try_ms = now_ms;
@@ -97,14 +78,13 @@ impl Shared {
                 }
             };
             let Some(snapshot) = begin(&mut core, now_ms) else { return Err(SaveError::Busy) };
-            core.saving.since_ms = Some(now_ms);
-            core.tell_saves();
+            core.engine.facts.persistence.bgsave_since_ms = Some(now_ms);
             (snapshot, file, core.engine.config.dbfilename.clone(), core.engine.stats.dirty)
         };
         let started = Instant::now();
         let result = self.write_out(snapshot, file, &name);
         let mut core = self.lock();
-        core.saving.last_secs = started.elapsed().as_secs() as i64;
+        core.engine.facts.persistence.last_bgsave_secs = Some(started.elapsed().as_secs());
         match result {
             Ok(bytes) => {
                 core.save_ended(now_ms, Some(dirty));
@@ -154,7 +134,7 @@ impl Shared {
     /// Starts a save in the background; the reply says whether it could start.
     pub fn background_save(self: &Arc<Self>) -> Result<(), SaveError> {
         let core = self.lock();
-        if core.saving.since_ms.is_some() || core.engine.keyspace.cutting() {
+        if core.saving() {
             return Err(SaveError::Busy);
         }
         drop(core);
@@ -171,7 +151,7 @@ impl Shared {
     /// Whether a save point is due, or a scheduled save can start.
     pub fn save_point_due(core: &Core, now_ms: i64) -> bool {
         let saving = &core.saving;
-        if saving.since_ms.is_some() || core.engine.keyspace.cutting() || core.engine.loading {
+        if core.saving() || core.engine.loading {
             return false;
         }
         if saving.scheduled {
@@ -180,19 +160,19 @@ impl Shared {
         if core.engine.save_failed && now_ms - saving.last_try_ms < RETRY_SECS * 1000 {
             return false;
         }
-        let seconds = (now_ms - saving.last_good_ms) / 1000;
+        let seconds = (now_ms - core.engine.facts.persistence.last_save_ms) / 1000;
         let dirty = core.engine.stats.dirty;
         core.engine.config.save.iter().any(|p| dirty >= p.changes && dirty > 0 && seconds > p.seconds as i64)
     }
 
-    /// Loads the RDB file, if there is one. Blocks. Returns whether there was one.
+    /// Loads the RDB file, if there is one. Blocks. Returns what it held.
     ///
     /// # Errors
     /// The file cannot be read or is damaged: the node must not go on as if it had been empty.
-    pub fn load_file(&self) -> Result<bool, RdbError> {
+    pub fn load_file(&self) -> Result<Option<LoadFigures>, RdbError> {
         let path = PathBuf::from(&self.lock().engine.config.dbfilename);
         if !path.exists() {
-            return Ok(false);
+            return Ok(None);
         }
         let options = {
             let core = self.lock();
@@ -200,16 +180,24 @@ impl Shared {
             ReadOptions { checksum: core.engine.config.rdbchecksum, ..ReadOptions::with_limits(limits) }
         };
         let started = Instant::now();
-        let figures = self.load_items(RdbLoader::open(&path, &options)?)?;
+        let loader = RdbLoader::open(&path, &options)?;
+        self.lock().engine.facts.persistence.loading = Some(Loading {
+            since_ms: clock::unix_ms(),
+            total_bytes: loader.progress().total,
+            ..Loading::default()
+        });
+        let figures = self.load_items(loader);
+        self.lock().engine.facts.persistence.loading = None;
+        let figures = figures?;
         notice!("Done loading RDB, keys loaded: {}, keys expired: {}.", figures.kept, figures.expired);
         notice!("DB loaded from disk: {:.3} seconds", started.elapsed().as_secs_f64());
-        Ok(true)
+        Ok(Some(figures))
     }
 
     /// Puts the items of an RDB into the engine, a bounded number a lock.
-    pub fn load_items(&self, loader: RdbLoader) -> Result<LoadFigures, RdbError> {
+    pub fn load_items(&self, mut loader: RdbLoader) -> Result<LoadFigures, RdbError> {
         let mut figures = LoadFigures::default();
-        for batch in loader {
+        while let Some(batch) = loader.next() {
             let mut core = self.lock();
             for item in batch? {
                 match item {
@@ -248,7 +236,12 @@ impl Shared {
                     Item::SelectDb(_) | Item::ResizeDb { .. } | Item::End(_) => {}
                 }
             }
-            core.loaded_keys = figures.kept;
+            let facts = &mut core.engine.facts.persistence;
+            facts.keys_loaded = figures.kept;
+            facts.keys_expired = figures.expired;
+            if let Some(loading) = &mut facts.loading {
+                loading.loaded_bytes = loader.progress().read;
+            }
         }
         Ok(figures)
     }
@@ -270,6 +263,14 @@ pub struct LoadFigures {
 }
 
 impl LoadFigures {
+    /// The place in the history of writes that the file tells of.
+    pub fn restored(&self) -> Option<Restored> {
+        let replid = ReplId::parse(self.repl_id.as_ref()?.as_bytes())?;
+        let offset = u64::try_from(self.repl_offset?).ok()?;
+        let db = u32::try_from(self.stream_db.unwrap_or(0)).unwrap_or(0);
+        Some(Restored { replid, offset, db })
+    }
+
     fn aux(&mut self, name: &[u8], value: &[u8]) {
         let text = || String::from_utf8_lossy(value).into_owned();
         match name {
@@ -281,41 +282,68 @@ impl LoadFigures {
     }
 }
 
-fn begin(core: &mut Core, now_ms: i64) -> Option<Snapshot> {
+/// Cuts a snapshot of this instant; `None` while there is another.
+pub(super) fn begin(core: &mut Core, now_ms: i64) -> Option<Snapshot> {
     let options = write_options(core);
     let place = core.replication_place();
-    let replication =
-        place.as_ref().map(|p| Replication { stream_db: p.stream_db, id: &p.id, offset: p.offset });
-    let preamble = Preamble {
+    let preamble = preamble(place.as_ref(), now_ms);
+    Snapshot::begin(&mut core.engine, &options, &preamble)
+}
+
+/// An RDB of this instant that leaves all keys out.
+pub(super) fn empty_rdb(core: &Core, now_ms: i64) -> Vec<u8> {
+    let mut writer = RdbWriter::new(&write_options(core));
+    writer.preamble(&preamble(core.replication_place().as_ref(), now_ms));
+    writer.finish()
+}
+
+fn preamble(place: Option<&Place>, now_ms: i64) -> Preamble<'_> {
+    let replication = place.map(|p| Replication { stream_db: p.stream_db, id: &p.id, offset: p.offset });
+    Preamble {
         redis_version: redoubt_wire::REDIS_VERSION,
         ctime_s: (now_ms / 1000) as u64,
         used_memory: crate::memory::used() as u64,
         replication,
         aof_base: false,
-    };
-    Snapshot::begin(&mut core.engine, &options, &preamble)
+    }
 }
-
 impl Core {
+    /// Whether a save or another cut is in progress.
+    pub fn saving(&self) -> bool {
+        self.engine.facts.persistence.bgsave_since_ms.is_some() || self.engine.keyspace.cutting()
+    }
+
     /// Books the end of a save; `dirty` is the count of changes it holds, if it went well.
     fn save_ended(&mut self, started_ms: i64, dirty: Option<u64>) {
-        self.saving.since_ms = None;
+        let facts = &mut self.engine.facts.persistence;
+        facts.bgsave_since_ms = None;
         match dirty {
             Some(dirty) => {
-                self.saving.last_good_ms = started_ms;
-                self.saving.saves += 1;
+                facts.last_save_ms = started_ms;
+                facts.saves += 1;
                 self.saving.scheduled = false;
                 self.engine.stats.dirty = self.engine.stats.dirty.saturating_sub(dirty);
                 self.engine.save_failed = false;
             }
             None => self.engine.save_failed = true,
         }
-        self.tell_saves();
     }
 
     /// Where in the history of writes the dataset stands, for the notes of an RDB.
     pub fn replication_place(&self) -> Option<Place> {
-        None
+        let replication = &self.engine.replication;
+        let stream_db = match replication.link() {
+            // A replica goes on where its master's stream was.
+            Some(link) if link.is_resumable() => i64::from(replication.stream_db()),
+            Some(_) => return None,
+            // Where no database is selected the next effect selects one, so that any will do.
+            None => {
+                replication.feed.backlog()?;
+                self.engine.effects.selected().unwrap_or(0) as i64
+            }
+        };
+        let lineage = replication.feed.lineage();
+        Some(Place { stream_db, id: lineage.replid().to_string(), offset: lineage.offset() as i64 })
     }
 }
 

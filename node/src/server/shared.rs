@@ -8,17 +8,19 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::clock;
-use super::outbox::{Close, Outbox};
+use super::outbox::{Close, Outbox, Verdict};
 use super::persistence::Saving;
+use super::replication::feeding::Feeding;
+use super::replication::writer::ReplicaWriter;
 use crate::engine::Engine;
 use crate::engine::keyspace::Trash;
 use crate::engine::request::Output;
 use crate::engine::session::ClientId;
+use redoubt_wire::warning;
 
 /// Shared by the workers, the control thread and the pool.
 #[derive(Debug)]
@@ -32,6 +34,12 @@ pub struct Shared {
     pub control: UnboundedSender<Control>,
     /// Told when CLIENT PAUSE ends early.
     pub unpaused: Notify,
+    /// Wakes the task that drives replication.
+    pub replication: Notify,
+    /// Told when a replica has acknowledged something, or the role has changed.
+    pub acknowledged: Notify,
+    /// The output sides of all replicas, to be written to without the engine's lock.
+    pub(super) writers: RwLock<Vec<Arc<ReplicaWriter>>>,
     /// Garbage for the pool.
     pub trash: UnboundedSender<Vec<Trash>>,
 }
@@ -44,26 +52,23 @@ pub struct Core {
     outboxes: HashMap<ClientId, Arc<Outbox>, ahash::RandomState>,
     /// What is known of saves.
     pub saving: Saving,
-    /// Keys that the load under way, or the last one, has put in.
-    pub loaded_keys: u64,
-    /// The effects of the last batch, on their way to the backlog.
-    effects: Vec<u8>,
+    /// The driver's part in replication.
+    pub(super) feeding: Feeding,
 }
 
 /// A request to the control thread.
 #[derive(Debug)]
 pub enum Control {
-    /// REPLICAOF has changed the role.
-    RoleChanged,
     /// SHUTDOWN ABORT.
     AbortShutdown,
 }
 
 /// What became of the outputs of a batch, as far as the connection itself has to know.
+#[must_use]
 #[derive(Debug, Default)]
 pub struct Delivered {
-    /// Replicas were fed: let their writers go first.
-    pub fed_replicas: bool,
+    /// The stream has become longer: call [`Shared::flush_replicas`] before anybody learns of it.
+    pub fed: bool,
 }
 
 impl Shared {
@@ -75,9 +80,23 @@ impl Shared {
         control: UnboundedSender<Control>,
         trash: UnboundedSender<Vec<Trash>>,
     ) -> Self {
-        let saving = Saving::new(clock::unix_ms());
-        let core = Core { engine, outboxes: HashMap::default(), saving, loaded_keys: 0, effects: Vec::new() };
-        Shared { core: Mutex::new(core), config_file, pidfile, control, unpaused: Notify::new(), trash }
+        let core = Core {
+            engine,
+            outboxes: HashMap::default(),
+            saving: Saving::default(),
+            feeding: Feeding::default(),
+        };
+        Shared {
+            core: Mutex::new(core),
+            config_file,
+            pidfile,
+            control,
+            unpaused: Notify::new(),
+            replication: Notify::new(),
+            acknowledged: Notify::new(),
+            writers: RwLock::default(),
+            trash,
+        }
     }
 
     /// Takes the engine's lock, for one batch and never across an `.await`.
@@ -87,10 +106,6 @@ impl Shared {
 
     /// Sends what the engine has for the outside on its way.
     pub fn deliver(&self, core: &mut Core) -> Delivered {
-        let delivered = Delivered::default();
-        if !core.engine.effects.is_empty() {
-            core.engine.effects.take(&mut core.effects);
-        }
         if core.engine.has_outputs() {
             for output in core.engine.take_outputs() {
                 self.route(core, output);
@@ -101,14 +116,20 @@ impl Shared {
             // With the pool gone the process is ending, and dropping here is as good.
             let _ = self.trash.send(trash);
         }
-        delivered
+        self.feed_replicas(core)
     }
 
     fn route(&self, core: &mut Core, output: Output) {
         match output {
             Output::Push { client, bytes } => {
-                if let Some(outbox) = core.outboxes.get(&client) {
-                    outbox.push(&bytes);
+                let limit = core.engine.config.client_output_buffer_limit.pubsub;
+                if let Some(outbox) = core.outboxes.get(&client)
+                    && outbox.push(&bytes, &limit, core.engine.now_ms) == Verdict::TooMuch
+                {
+                    warning!(
+                        "Client id={client} closed for overcoming of output buffer limits (client-output-buffer-limit pubsub)."
+                    );
+                    outbox.close(Close::Now);
                 }
             }
             Output::Close { client, after_reply } => {
@@ -116,14 +137,16 @@ impl Shared {
                     outbox.close(if after_reply { Close::AfterReplies } else { Close::Now });
                 }
             }
-            Output::RoleChanged => drop(self.control.send(Control::RoleChanged)),
+            Output::RoleChanged => {
+                self.replication.notify_one();
+                self.acknowledged.notify_waiters();
+            }
+            Output::AttachReplica { client, replica } => core.feeding.attach(client, replica),
+            Output::Acknowledged => self.acknowledged.notify_waiters(),
             Output::Unpaused => self.unpaused.notify_waiters(),
             Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
             Output::Log(text) => redoubt_wire::warning!("{text}"),
-            Output::AttachReplica { .. }
-            | Output::Replconf { .. }
-            | Output::AskReplicas
-            | Output::ChangeReplicationId => {}
+            Output::ChangeReplicationId => core.engine.replication.feed.renew_history(),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::listener::Listeners;
 use super::shared::{Control, Shared};
 use super::tasks::log_level;
 use super::worker::Workers;
-use super::{clock, cron, shutdown};
+use super::{clock, cron, facts, replication, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
 
@@ -78,7 +78,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
     }
     open_log(&config)?;
-    notice!("Redoubt node {} starting, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    notice!("Redoubt node {} starting, PID: {}", env!("CARGO_PKG_VERSION"), std::process::id());
     if config_file.is_none() {
         warning!(
             "Warning: no config file specified, using the default config. In order to specify a config file use redoubt-node /path/to/redis.conf"
@@ -86,6 +86,11 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     }
     for warning in &loaded.warnings {
         warning!("{warning}");
+    }
+    if config.disable_thp
+        && let Err(error) = nix::sys::prctl::set_thp_disable(true)
+    {
+        warning!("Transparent huge pages stay on for this process: {error}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -128,16 +133,28 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
         .spawn(move || while garbage.blocking_recv().is_some() {})
         .map_err(|e| format!("Can't start the thread that frees memory: {e}"))?;
     let pidfile = write_pidfile(&config)?;
+    let now_ms = clock::unix_ms();
+    let described = listeners.described(&config);
     let mut engine = Engine::new(config, rand::random(), clock::monotonic_ns);
+    engine.facts.process = facts::process(config_file.as_deref(), described, now_ms);
+    engine.facts.memory = facts::memory_now;
+    engine.facts.cpu = facts::cpu_now;
+    engine.facts.persistence.last_save_ms = now_ms;
+    engine.memory_used = crate::memory::used;
     engine.loading = true;
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
-    shared.lock().introduce(shared.config_file.as_deref());
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));
+    // With the PID above, what Redis's own tests wait for.
+    notice!("Server initialized");
     let loader = shared.clone();
     let loaded = tokio::task::spawn_blocking(move || loader.load_file()).await;
     match loaded {
-        Ok(Ok(_)) => {}
+        Ok(Ok(figures)) => {
+            if let Some(restored) = figures.and_then(|figures| figures.restored()) {
+                shared.lock().engine.restore_history(&restored);
+            }
+        }
         Ok(Err(error)) => {
             shared.remove_pidfile();
             return Err(format!(
@@ -153,6 +170,7 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
         notice!("Ready to accept connections unix");
     }
     tokio::spawn(cron::run(shared.clone()));
+    tokio::spawn(replication::run(shared.clone()));
     control_loop(&shared, requests).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -161,7 +179,6 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
 async fn control_loop(_shared: &Arc<Shared>, mut requests: UnboundedReceiver<Control>) {
     while let Some(request) = requests.recv().await {
         match request {
-            Control::RoleChanged => {}
             Control::AbortShutdown => {}
         }
     }

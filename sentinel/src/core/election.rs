@@ -161,7 +161,8 @@ impl Core {
             due.at(f.election_ends_at);
             return false;
         }
-        let needed = ((master.peers.len() + 1) / 2 + 1).max(master.cfg.quorum as usize);
+        let voters = master.peers.len() + 1;
+        let needed = (voters / 2 + 1).max(master.cfg.quorum as usize);
         if self.votes(m, epoch) >= needed {
             return true;
         }

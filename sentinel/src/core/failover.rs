@@ -148,6 +148,17 @@ impl Core {
         self.reconfigure_clients(m, "leader", &old, &new);
         self.announce_switch(m, &old, &new);
         self.publish_to_all(m, now);
+        self.demote_old_master(m, &new);
+    }
+
+    /// An old master that can be reached (an operator asked for the failover, or it came back meanwhile) takes
+    /// no further writes: they would be lost when it is corrected after the usual grace.
+    fn demote_old_master(&mut self, m: usize, new: &super::model::Addr) {
+        let host = new.announced(self.globals.announce_hostnames).to_string();
+        if !self.masters[m].me.s_down() && self.send_slaveof(m, &Target::Master, Some((host, new.port))) {
+            let text = format!("Told the old {} to follow the new one", self.describe(m, &Target::Master));
+            self.log(Level::Notice, text);
+        }
     }
 
     /// Tells the replicas their new master, so many at a time, and ends when all in reach follow it.

@@ -108,7 +108,14 @@ impl Core {
         }
         let Some(pending) = link.pending.pop_front() else { return };
         match pending {
-            Pending::Ignored(name) => self.note_error(key, name, &value),
+            Pending::Ignored(name) => {
+                self.note_error(key, name, &value);
+                let refused = |t: &[u8]| t.starts_with(b"WRONGPASS") || t.starts_with(b"NOAUTH");
+                if value.error_text().is_some_and(refused) {
+                    // A connection without rights is none: both are made anew, in case the password changes.
+                    self.close_link(key, now + self.timers.ping_period);
+                }
+            }
             Pending::Ping => self.pong(key, &value, now),
             Pending::Info { full } => {
                 if let (Value::Bulk(text), Some((id, target))) = (&value, self.sole_user(key)) {

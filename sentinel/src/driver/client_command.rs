@@ -9,6 +9,20 @@ use crate::core::ClientId;
 use crate::core::timers::Ms;
 
 pub(super) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+/// The subcommands, with the words of a call (negative: at least so many) and the version that brought them.
+pub(super) const SUBCOMMANDS: [(&str, i32, &str, &str); 11] = [
+    ("getname", 2, "Tells the name of this connection.", "2.6.9"),
+    ("getredir", 2, "Tells where invalidations go.", "6.0.0"),
+    ("help", 2, "Tells about the subcommands.", "5.0.0"),
+    ("id", 2, "Tells the id of this connection.", "5.0.0"),
+    ("info", 2, "Tells about this connection.", "6.2.0"),
+    ("kill", -3, "Ends connections.", "2.4.0"),
+    ("list", -2, "Tells about all connections.", "2.4.0"),
+    ("no-evict", 3, "Protects this connection from eviction.", "7.0.0"),
+    ("reply", 3, "Chooses which replies this connection gets.", "3.2.0"),
+    ("setinfo", 4, "Notes the library of this connection.", "7.2.0"),
+    ("setname", 3, "Names this connection.", "2.6.9"),
+];
 const HELP: [(&str, &str); 12] = [
     ("GETNAME", "The name of this connection."),
     ("GETREDIR", "Always -1: there is no tracking here."),

@@ -2,6 +2,7 @@
 
 use redoubt_wire::resp::reply::Reply;
 
+use super::client_command;
 use crate::core::SUBCOMMANDS;
 
 /// A command.
@@ -69,8 +70,9 @@ pub(super) fn answer(words: &[String], reply: &mut Reply) {
         }
         "count" if names.is_empty() => reply.integer(TABLE.len() as i64),
         "list" if names.is_empty() => {
-            reply.set(TABLE.len());
-            TABLE.iter().for_each(|row| reply.bulk(row.name.as_bytes()));
+            let all: Vec<String> = TABLE.iter().flat_map(with_subcommands).collect();
+            reply.set(all.len());
+            all.iter().for_each(|name| reply.bulk(name.as_bytes()));
         }
         "info" if names.is_empty() => {
             reply.array(TABLE.len());
@@ -85,11 +87,20 @@ pub(super) fn answer(words: &[String], reply: &mut Reply) {
                 }
             }
         }
+        "docs" if names.is_empty() => {
+            reply.map(TABLE.len());
+            TABLE.iter().for_each(|row| docs(row, reply));
+        }
         "docs" => {
-            let wanted = |row: &&Row| names.is_empty() || names.iter().any(|n| n == row.name);
-            let rows: Vec<&Row> = TABLE.iter().filter(wanted).collect();
-            reply.map(rows.len());
-            rows.iter().for_each(|row| docs(row, reply));
+            let known: Vec<&String> =
+                names.iter().filter(|n| TABLE.iter().flat_map(with_subcommands).any(|k| k == **n)).collect();
+            reply.map(known.len());
+            for name in known {
+                match find(name) {
+                    Some(row) => docs(row, reply),
+                    None => subcommand_docs(name, reply),
+                }
+            }
         }
         "getkeys" | "getkeysandflags" => reply.error("ERR The command has no key arguments"),
         "count" | "list" => reply.error("ERR syntax error"),
@@ -97,11 +108,34 @@ pub(super) fn answer(words: &[String], reply: &mut Reply) {
     }
 }
 
+/// A command's name, and the full names of its subcommands.
+fn with_subcommands(row: &Row) -> Vec<String> {
+    std::iter::once(row.name.to_string()).chain(subcommands(row).into_iter().map(|s| s.0)).collect()
+}
+
 /// The subcommands of a command: full name, arity, summary, version.
 fn subcommands(row: &Row) -> Vec<(String, i32, &'static str, &'static str)> {
     let of_sentinel =
         |s: &crate::core::Subcommand| (format!("sentinel|{}", s.name), s.arity, s.summary, s.since);
-    if row.name == "sentinel" { SUBCOMMANDS.iter().map(of_sentinel).collect() } else { Vec::new() }
+    match row.name {
+        "sentinel" => SUBCOMMANDS.iter().map(of_sentinel).collect(),
+        "client" => client_command::SUBCOMMANDS
+            .iter()
+            .map(|(name, arity, summary, since)| (format!("client|{name}"), *arity, *summary, *since))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The documentation of one subcommand, which is in the table.
+fn subcommand_docs(full_name: &str, reply: &mut Reply) {
+    for row in TABLE {
+        if let Some((name, _, summary, since)) = subcommands(row).into_iter().find(|s| s.0 == full_name) {
+            reply.bulk(name.as_bytes());
+            reply.map(3);
+            doc_fields(summary, since, row.group, reply);
+        }
+    }
 }
 
 fn info(row: &Row, reply: &mut Reply) {

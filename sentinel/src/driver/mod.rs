@@ -71,7 +71,7 @@ impl Driver {
         Driver {
             core,
             clients: Clients::default(),
-            links: Links::new(events.clone(), settings.bind_source.clone()),
+            links: Links::new(events.clone(), settings.bind_source),
             scripts: process::Scripts::new(events.clone()),
             settings,
             state_file,

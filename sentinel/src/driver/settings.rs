@@ -23,8 +23,6 @@ pub struct Settings {
     pub bind_source: Option<IpAddr>,
     /// Without a password, only the local host may connect.
     pub protected_mode: bool,
-    /// Working directory.
-    pub dir: Option<PathBuf>,
     /// Log file; standard output if none.
     pub logfile: Option<PathBuf>,
     /// Log level.
@@ -50,7 +48,6 @@ impl Default for Settings {
             bind: vec!["*".into(), "-::*".into()],
             bind_source: None,
             protected_mode: false,
-            dir: None,
             logfile: None,
             loglevel: Level::Notice,
             pidfile: None,
@@ -125,7 +122,8 @@ impl Settings {
                 self.bind_source = Some(ip.parse().map_err(|_| format!("'{ip}' is not an IP address"))?);
             }
             ("protected-mode", &[v]) => self.protected_mode = flag(v)?,
-            ("dir", &[path]) => self.dir = Some(path.into()),
+            // The program has changed to it before it came here.
+            ("dir", &[_]) => {}
             ("logfile", &[path]) => self.logfile = (!path.is_empty()).then(|| path.into()),
             ("loglevel", &[level]) => {
                 let text =

@@ -142,7 +142,7 @@ mod tests {
     fn a_default_is_written_only_where_the_user_wrote_it() {
         let default =
             StateLine { key: "loglevel".into(), text: "loglevel notice".into(), only_if_present: true };
-        assert_eq!(merge("port 1\n", &[default.clone()]), "port 1\n");
+        assert_eq!(merge("port 1\n", std::slice::from_ref(&default)), "port 1\n");
         assert_eq!(merge("loglevel debug\n", &[default]), "loglevel notice\n");
     }
 

@@ -193,6 +193,13 @@ fn list(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     Ok(())
 }
 
+/// One line of CLIENT LIST, as log lines name a client.
+pub fn line(session: &Session, now_ms: i64) -> String {
+    let mut text = String::new();
+    describe(session, now_ms, &mut text);
+    text
+}
+
 /// Appends a client's line of CLIENT LIST.
 fn describe(session: &Session, now_ms: i64, text: &mut String) {
     let s = session;

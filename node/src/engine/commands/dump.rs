@@ -171,9 +171,7 @@ mod tests {
         let payload = payload(&mut h, "k");
         h.engine.effects.set_wanted(true);
         h.run_args(h.client, &[b"RESTORE", b"n", b"1000", &payload, b"IDLETIME", b"7"]);
-        let mut effects = Vec::new();
-        h.engine.effects.take(&mut effects);
-        let effects = String::from_utf8_lossy(&effects).into_owned();
+        let effects = String::from_utf8_lossy(h.engine.effects.bytes()).into_owned();
         assert!(
             effects.contains("$13\r\n1700000001000\r\n") && effects.ends_with("$6\r\nABSTTL\r\n"),
             "{effects}"

@@ -8,11 +8,12 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::{COMMANDS, Cx, Row, table};
 use crate::config::Supervised;
+use crate::engine::Engine;
 use crate::engine::error::Handled;
 use crate::engine::facts::{Loading, REDIS_VERSION, REDOUBT_VERSION};
 use crate::engine::session::{Buffers, Class};
-use crate::engine::{Engine, Role};
-use crate::replication::info::{BacklogInfo, ReplicationInfo, UpstreamInfo};
+use crate::replication::info::ReplicationInfo;
+use crate::replication::role::ReplicaSettings;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[(&table::INFO, info)];
@@ -199,6 +200,7 @@ fn load_progress(loading: &Loading, now_ms: i64, out: &mut Lines) {
 
 fn stats(cx: &Cx<'_>, out: &mut Lines) {
     let (s, rates) = (&cx.engine.stats, &cx.engine.facts.rates);
+    let syncs = cx.engine.replication.feed.stats();
     out.fields(&[
         ("total_connections_received", &s.connections_received),
         ("total_commands_processed", &s.commands),
@@ -212,14 +214,14 @@ fn stats(cx: &Cx<'_>, out: &mut Lines) {
         ("instantaneous_input_repl_kbps", &format_args!("{:.2}", rates.repl_input_kib)),
         ("instantaneous_output_repl_kbps", &format_args!("{:.2}", rates.repl_output_kib)),
         ("rejected_connections", &s.connections_rejected),
-        ("sync_full", &s.sync_full),
-        ("sync_partial_ok", &s.sync_partial_ok),
-        ("sync_partial_err", &s.sync_partial_err),
+        ("sync_full", &syncs.full),
+        ("sync_partial_ok", &syncs.partial_ok),
+        ("sync_partial_err", &syncs.partial_err),
         ("expired_keys", &s.expired_keys),
         ("expired_stale_perc", &format_args!("{:.2}", s.expired_stale_percent)),
         ("expired_time_cap_reached_count", &s.expire_cycles_capped),
         ("expire_cycle_cpu_milliseconds", &0),
-        ("evicted_keys", &0),
+        ("evicted_keys", &s.evicted_keys),
         ("evicted_clients", &0),
         ("total_eviction_exceeded_time", &0),
         ("current_eviction_exceeded_time", &0),
@@ -301,42 +303,17 @@ fn keyspace(cx: &Cx<'_>, out: &mut Lines) {
 }
 
 impl Engine {
-    /// The section of replication: what the driver last said, and what the engine itself knows.
+    /// The section of replication.
     pub fn replication_info(&self) -> ReplicationInfo {
-        let (facts, config) = (&self.facts.replication, &self.config);
-        let upstream = match &self.role {
-            Role::Master => None,
-            Role::Replica { host, port, .. } => Some(UpstreamInfo {
-                host: host.clone(),
-                port: *port,
-                state: facts.link.state,
-                last_io_seconds_ago: facts.link.last_io_seconds_ago,
-                read_offset: facts.link.read_offset,
-                applied_offset: self.effects.offset().max(1),
-                transfer: facts.link.transfer,
-                down_since_seconds: facts.link.down_since_seconds,
-                priority: config.replica_priority,
-                read_only: config.replica_read_only,
-                announced: config.replica_announced,
-            }),
+        let settings = ReplicaSettings {
+            priority: self.config.replica_priority,
+            read_only: self.config.replica_read_only,
+            announced: self.config.replica_announced,
         };
-        let counts_good = config.min_replicas_to_write > 0 && config.min_replicas_max_lag_secs > 0;
-        ReplicationInfo {
-            upstream,
-            connected_replicas: facts.connected_replicas,
-            good_replicas: counts_good.then_some(self.good_replicas),
-            replicas: facts.replicas.clone(),
-            failover: facts.failover,
-            replid: facts.replid,
-            replid2: facts.replid2,
-            offset: self.effects.offset(),
-            second_offset: facts.second_offset,
-            // A backlog that does not exist yet shows the size that it will have.
-            backlog: match facts.backlog.active {
-                true => facts.backlog,
-                false => BacklogInfo { size: config.repl_backlog_size, ..BacklogInfo::default() },
-            },
-        }
+        let offset = self.effects.offset();
+        let info = self.replication.info(self.monotonic_ms(), settings);
+        // Within a batch the effects are ahead of the stream.
+        ReplicationInfo { offset, ..info }
     }
 }
 

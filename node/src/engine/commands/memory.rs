@@ -59,7 +59,7 @@ impl Breakdown {
             sizes.sum()
         };
         let keyspace = &cx.engine.keyspace;
-        let backlog = &cx.engine.facts.replication.backlog;
+        let backlog = cx.engine.replication.feed.backlog_info();
         Breakdown {
             memory: (cx.engine.facts.memory)(),
             backlog: if backlog.active { backlog.size as usize } else { 0 },

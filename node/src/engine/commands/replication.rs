@@ -1,17 +1,20 @@
 //! Commands of replication: who follows whom, and the words that master and replica exchange.
 //!
-//! Roles are kept here; links, transfers and offsets are the driver's, which hears of each
-//! change through an [`Output`].
+//! They change the replication state machine in the engine at once; what it then wants done
+//! outside (connections, snapshots, lines to replicas) the driver takes from it after the batch.
 
 use redoubt_wire::resp::reply::Reply;
 
 use super::args::{self, is};
-use super::{Cx, Row, table};
+use super::{Cx, Row, client, table};
+use crate::engine::Role;
 use crate::engine::error::{CommandError, Handled};
 use crate::engine::request::{Output, Task};
 use crate::engine::session::Class;
-use crate::engine::{Engine, Role};
-use crate::replication::info::LinkState;
+use crate::replication::Level;
+use crate::replication::info;
+use crate::replication::master::SyncRequest;
+use crate::replication::options::Replconf;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
@@ -25,11 +28,13 @@ pub const ROWS: &[Row] = &[
     (&table::WAITAOF, waitaof),
 ];
 
-/// REPLICAOF host port, REPLICAOF NO ONE.
+/// REPLICAOF host port, REPLICAOF NO ONE. Both take effect at once, in the midst of EXEC as well.
 fn replicaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    let client = client::line(cx.session, cx.now_ms());
     if is(args[1], "no") && is(args[2], "one") {
-        if !cx.engine.is_master() {
-            cx.engine.role = Role::Master;
+        if cx.engine.promote() {
+            let text = format!("MASTER MODE enabled (user request from '{client}')");
+            cx.engine.replication.feed.log(Level::Notice, text);
             cx.engine.output(Output::RoleChanged);
         }
         reply.ok();
@@ -44,10 +49,14 @@ fn replicaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     let same = matches!(&cx.engine.role, Role::Replica { host: h, port: p, .. }
         if h.eq_ignore_ascii_case(&host) && *p == port);
     if same {
+        let text = "REPLICAOF would result into synchronization with the master we are already connected with. No operation performed.";
+        cx.engine.replication.feed.log(Level::Notice, text.into());
         reply.simple("OK Already connected to specified master");
         return Ok(());
     }
-    cx.engine.role = Role::Replica { host, port, link_up: false };
+    let text = format!("REPLICAOF {host}:{port} enabled (user request from '{client}')");
+    cx.engine.follow(host, port);
+    cx.engine.replication.feed.log(Level::Notice, text);
     cx.engine.output(Output::RoleChanged);
     reply.ok();
     Ok(())
@@ -55,70 +64,90 @@ fn replicaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
 
 /// ROLE.
 fn role(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
-    let facts = &cx.engine.facts.replication;
-    let offset = cx.engine.effects.offset();
-    match &cx.engine.role {
-        Role::Master => {
-            let online: Vec<_> = facts.replicas.iter().filter(|r| r.state == "online").collect();
+    match cx.engine.replication.role(cx.engine.monotonic_ms()) {
+        info::Role::Master { replicas, .. } => {
             reply.array(3);
             reply.bulk(b"master");
-            reply.integer(offset as i64);
-            reply.array(online.len());
-            for replica in online {
+            // Within a batch the effects are ahead of the stream.
+            reply.integer(cx.engine.effects.offset() as i64);
+            reply.array(replicas.len());
+            for (ip, port, acknowledged) in replicas {
                 reply.array(3);
-                reply.bulk(replica.ip.as_bytes());
-                reply.bulk_integer(replica.port);
-                reply.bulk_integer(replica.ack_offset as i64);
+                reply.bulk(ip.as_bytes());
+                reply.bulk_integer(port);
+                reply.bulk_integer(acknowledged as i64);
             }
         }
-        Role::Replica { host, port, .. } => {
-            let connected = facts.link.state == LinkState::Connected;
+        info::Role::Replica { host, port, state, offset } => {
             reply.array(5);
             reply.bulk(b"slave");
             reply.bulk(host.as_bytes());
-            reply.integer(i64::from(*port));
-            reply.bulk(facts.link.state.as_str().as_bytes());
-            reply.integer(if connected { offset as i64 } else { -1 });
+            reply.integer(i64::from(port));
+            reply.bulk(state.as_str().as_bytes());
+            reply.integer(offset);
         }
     }
     Ok(())
 }
 
-/// REPLCONF option value …: what the replica says is for the driver, which answers.
-fn replconf(cx: &mut Cx<'_>, args: &[&[u8]], _reply: &mut Reply) -> Handled {
-    let args = args[1..].iter().map(|arg| arg.to_vec()).collect();
-    cx.engine.output(Output::Replconf { client: cx.session.id, args });
+/// REPLCONF option value …. A replica's acknowledgements are not answered.
+fn replconf(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    match cx.session.replica_options.replconf(&args[1..]) {
+        Replconf::Ok => reply.ok(),
+        Replconf::Error(text) => return Err(CommandError::new(text)),
+        // Where the stream asks for an acknowledgement, its reader has seen to it.
+        Replconf::Silent | Replconf::GetAck => {}
+        Replconf::Ack { offset, fsynced } => {
+            let now_ms = cx.engine.monotonic_ms();
+            if let Some(replica) = cx.session.replica
+                && cx.engine.replication.feed.handle_ack(now_ms, replica, offset, fsynced)
+            {
+                cx.engine.output(Output::Acknowledged);
+            }
+        }
+    }
     Ok(())
 }
 
-/// PSYNC replid offset: the driver answers.
-fn psync(cx: &mut Cx<'_>, args: &[&[u8]], _reply: &mut Reply) -> Handled {
-    let offset = args::int(args[2])?;
-    attach(cx, Some((args[1].to_vec(), offset)))
-}
-
-/// SYNC: the driver answers.
-fn sync(cx: &mut Cx<'_>, _args: &[&[u8]], _reply: &mut Reply) -> Handled {
-    attach(cx, None)
-}
-
-fn attach(cx: &mut Cx<'_>, psync: Option<(Vec<u8>, i64)>) -> Handled {
+/// PSYNC replid offset [FAILOVER].
+fn psync(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     if cx.session.class == Class::Replica {
         return Ok(());
     }
-    if matches!(cx.engine.role, Role::Replica { link_up: false, .. }) {
-        return Err(CommandError::new("NOMASTERLINK Can't SYNC while not connected with my master"));
+    if args.len() > 3 && is(args[3], "failover") {
+        let now_ms = cx.engine.monotonic_ms();
+        cx.engine.replication.take_over(now_ms, args[1]).map_err(CommandError::new)?;
+        cx.engine.promoted();
+        cx.engine.output(Output::RoleChanged);
     }
-    cx.engine.output(Output::AttachReplica { client: cx.session.id, psync });
-    Ok(())
+    attach(cx, Some((args[1], args[2])), reply)
 }
 
-impl Engine {
-    /// How many replicas have acknowledged the stream up to `offset`, as the driver last heard.
-    fn acknowledged(&self, offset: u64) -> usize {
-        let replicas = &self.facts.replication.replicas;
-        replicas.iter().filter(|r| r.state == "online" && r.ack_offset >= offset).count()
+/// SYNC.
+fn sync(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
+    attach(cx, None, reply)
+}
+
+/// Makes the connection a replica's; all that it is sent from now on comes from the feed.
+fn attach(cx: &mut Cx<'_>, psync: Option<(&[u8], &[u8])>, reply: &mut Reply) -> Handled {
+    let session = &mut *cx.session;
+    if session.class == Class::Replica {
+        return Ok(());
     }
+    let peer_ip = session.addr.rsplit_once(':').map_or(&*session.addr, |(ip, _)| ip);
+    let request = SyncRequest {
+        psync,
+        options: &session.replica_options,
+        peer_ip: peer_ip.trim_start_matches('[').trim_end_matches(']'),
+        pending_output: !reply.buf.is_empty(),
+    };
+    let now_ms = cx.engine.monotonic_ms();
+    let replica = cx.engine.replication.feed.handle_sync(now_ms, &request).map_err(CommandError::new)?;
+    session.class = Class::Replica;
+    session.replica = Some(replica);
+    let client = session.id;
+    cx.engine.output(Output::AttachReplica { client, replica });
+    Ok(())
 }
 
 /// Reads a timeout in ms; 0 is for ever.
@@ -144,13 +173,13 @@ fn wait(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     let replicas = args::int(args[1])?;
     let timeout_ms = timeout_ms(args[2], cx.now_ms())?;
     let offset = cx.session.write_offset;
-    let have = cx.engine.acknowledged(offset);
+    let have = cx.engine.replication.feed.count_acks(offset);
     let replicas = replicas.max(0) as usize;
     if have >= replicas || cx.in_exec {
         reply.integer(have as i64);
         return Ok(());
     }
-    cx.engine.output(Output::AskReplicas);
+    cx.engine.replication.feed.request_acks();
     cx.pend(Task::Wait { offset, replicas, timeout_ms }, reply);
     Ok(())
 }
@@ -227,7 +256,6 @@ mod tests {
         assert_eq!(h.run("WAIT 1 100"), "");
         let holes = h.engine.take_holes();
         assert!(matches!(holes[0].task, Task::Wait { offset: 1, replicas: 1, timeout_ms: 100 }));
-        assert!(matches!(h.engine.take_outputs()[..], [Output::AskReplicas]));
         h.run("MULTI");
         h.run("WAIT 1 100");
         assert_eq!(h.run("EXEC"), "*1\r\n:0\r\n");

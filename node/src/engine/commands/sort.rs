@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use redoubt_wire::resp::reply::Reply;
 
-use super::args::{self, is};
+use super::args;
 use super::strings::string_bytes;
 use super::{Cx, Row, table};
 use crate::config::KeyspaceEvents;

@@ -276,7 +276,7 @@ fn mget(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
 
 /// MSET and MSETNX key value [key value …].
 fn mset_generic(cx: &mut Cx<'_>, args: &[&[u8]], only_absent: bool, reply: &mut Reply) -> Handled {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(error::wrong_arity(&cx.command.full_name));
     }
     if only_absent && args[1..].chunks(2).any(|pair| cx.exists_for_write(pair[0])) {

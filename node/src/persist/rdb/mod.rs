@@ -1,4 +1,4 @@
-//! The RDB format: reading every version up to 12, writing version 10.
+//! The RDB format: reading every version up to 12, writing version 10 or, if asked to, another from 9 to 12.
 //!
 //! A file is `REDIS` and four digits of version, then records that start with a byte each: an opcode (244 to
 //! 255), or the type of a key whose name and value follow. The last opcode is followed by the checksum of

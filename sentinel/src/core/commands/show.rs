@@ -157,7 +157,8 @@ impl Core {
         let master = &self.masters[m];
         let usable = 1 + master.peers.values().filter(|p| !p.me.s_down()).count();
         let quorum = usable >= master.cfg.quorum as usize;
-        let majority = usable > master.peers.len().div_ceil(2);
+        let voters = master.peers.len() + 1;
+        let majority = usable > voters / 2;
         if quorum && majority {
             let text =
                 format!("OK {usable} usable Sentinels. Quorum and failover authorization can be reached");

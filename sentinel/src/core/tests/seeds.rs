@@ -1,12 +1,12 @@
 //! Seeded runs: faults at random, then peace, after which everybody must agree.
 //!
-//! `REDOUBT_SEED=n` replays one seed.
+//! `REDOUBT_SEED=n` replays one seed, `REDOUBT_SEEDS=n` runs so many.
 
 use rand::Rng;
 
 use super::world::World;
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 16;
 
 fn disturb(world: &mut World) {
     let nodes = world.nodes.len();
@@ -87,9 +87,10 @@ fn run(seed: u64) {
 
 #[test]
 fn promises_hold_under_faults_and_peace_brings_agreement() {
-    let seeds = match std::env::var("REDOUBT_SEED").ok().and_then(|s| s.parse().ok()) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok());
+    let seeds = match number("REDOUBT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..SEEDS,
+        None => 0..number("REDOUBT_SEEDS").unwrap_or(SEEDS),
     };
     for seed in seeds {
         let result = std::panic::catch_unwind(|| run(seed));

@@ -1,0 +1,155 @@
+//! Where the engine meets replication: its effects become the stream, and its role follows the
+//! link.
+//!
+//! The replication state machine is part of the engine, since commands read and change it
+//! (REPLICAOF, PSYNC, WAIT, INFO) in the midst of batches and transactions. What the machine
+//! wants done outside, the driver takes from it after each batch.
+
+use super::{Engine, Role};
+use crate::config::{DisklessLoad, MasterAddress};
+use crate::replication::backlog::OutputLimit;
+use crate::replication::info::LinkState;
+use crate::replication::lineage::ReplId;
+use crate::replication::master::FeedConfig;
+use crate::replication::replica::LinkConfig;
+
+/// A place in a history of writes, as an RDB file tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The history's name.
+    pub replid: ReplId,
+    /// The offset in it.
+    pub offset: u64,
+    /// The database that the stream had selected.
+    pub db: u32,
+}
+
+impl Engine {
+    /// Monotonic time in ms: what replication counts in.
+    pub fn monotonic_ms(&self) -> u64 {
+        (self.ticks)() / 1_000_000
+    }
+
+    /// The stream takes what was written since the last call, and the effects learn what they
+    /// need to know of the stream. To be called between units.
+    pub fn settle_stream(&mut self) {
+        let now_ms = self.monotonic_ms();
+        let feed = &mut self.replication.feed;
+        if !self.effects.is_empty() {
+            feed.append(now_ms, self.effects.bytes());
+            self.effects.clear();
+        } else if self.role == Role::Master && feed.backlog().is_none() {
+            feed.count_unread(self.effects.offset());
+        }
+        self.settle_role();
+        let feed = &mut self.replication.feed;
+        if feed.take_select_needed() {
+            self.effects.forget_selected();
+        }
+        let offset = feed.lineage().offset();
+        let wanted = feed.backlog().is_some() && self.role == Role::Master;
+        self.effects.set_offset(offset);
+        self.effects.set_wanted(wanted);
+    }
+
+    fn settle_role(&mut self) {
+        if let (Some(link), Role::Replica { link_up, .. }) = (self.replication.link(), &mut self.role) {
+            *link_up = link.state() == LinkState::Connected;
+        }
+    }
+
+    /// Follows a master from now on.
+    pub fn follow(&mut self, host: String, port: u16) {
+        let now_ms = self.monotonic_ms();
+        let config = self.link_config(&host, port);
+        self.replication.follow(now_ms, config);
+        self.config.replicaof = Some(MasterAddress { host: host.clone(), port });
+        self.role = Role::Replica { host, port, link_up: false };
+    }
+
+    /// Becomes a master, if it is none. Returns whether it was a replica.
+    pub fn promote(&mut self) -> bool {
+        let now_ms = self.monotonic_ms();
+        let was_replica = self.replication.promote(now_ms);
+        if was_replica {
+            self.promoted();
+        }
+        was_replica
+    }
+
+    /// The replication state machine has made this node a master.
+    pub(super) fn promoted(&mut self) {
+        self.role = Role::Master;
+        self.config.replicaof = None;
+        self.settle_stream();
+    }
+
+    /// An RDB file was loaded at the start that says where in which history it stands. To be
+    /// called before the node follows its master, or takes writes.
+    pub fn restore_history(&mut self, restored: &Restored) {
+        let Restored { replid, offset, db } = *restored;
+        match self.config.replicaof {
+            Some(_) => self.replication.restore_replica(replid, offset, db),
+            None => self.replication.restore_master(replid, offset),
+        }
+        self.effects.set_offset(offset);
+    }
+
+    /// Changed directives that concern replication come into force.
+    pub fn configure_replication(&mut self) {
+        let now_ms = self.monotonic_ms();
+        let config = feed_config(&self.config);
+        self.replication.feed.set_config(now_ms, config);
+        if let Some(link) = self.replication.link() {
+            let LinkConfig { host, port, .. } = link.config().clone();
+            let config = self.link_config(&host, port);
+            self.replication.configure_link(config);
+        }
+    }
+
+    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first.
+    pub fn loads_diskless(&self) -> bool {
+        match self.config.repl_diskless_load {
+            DisklessLoad::Disabled => false,
+            DisklessLoad::OnEmptyDb => self.keyspace.is_empty(),
+            DisklessLoad::SwapDb => true,
+        }
+    }
+
+    fn link_config(&self, host: &str, port: u16) -> LinkConfig {
+        let config = &self.config;
+        let announced = config.replica_announce_port;
+        LinkConfig {
+            host: host.to_owned(),
+            port,
+            user: config.masteruser.clone(),
+            password: config.masterauth.clone(),
+            listening_port: if announced == 0 { config.port } else { announced },
+            announce_ip: config.replica_announce_ip.clone(),
+            timeout_ms: u64::from(config.repl_timeout_secs) * 1000,
+            diskless_load: self.loads_diskless(),
+        }
+    }
+}
+
+/// The directives of the feeding side.
+pub(super) fn feed_config(config: &crate::config::Config) -> FeedConfig {
+    let secs = |n: u32| u64::from(n) * 1000;
+    let limit = config.client_output_buffer_limit.replica;
+    FeedConfig {
+        backlog_size: config.repl_backlog_size,
+        backlog_ttl_ms: config.repl_backlog_ttl_secs.saturating_mul(1000),
+        diskless_sync: config.repl_diskless_sync,
+        diskless_sync_delay_ms: secs(config.repl_diskless_sync_delay_secs),
+        diskless_sync_max_replicas: config.repl_diskless_sync_max_replicas as usize,
+        ping_period_ms: secs(config.repl_ping_replica_period_secs),
+        timeout_ms: secs(config.repl_timeout_secs),
+        min_replicas_to_write: config.min_replicas_to_write as usize,
+        min_replicas_max_lag_ms: secs(config.min_replicas_max_lag_secs),
+        output_limit: OutputLimit {
+            hard_bytes: limit.hard_bytes,
+            soft_bytes: limit.soft_bytes,
+            soft_ms: limit.soft_secs * 1000,
+        },
+    }
+}
