@@ -342,7 +342,7 @@ fn values_are_shown_as_redis_shows_them() {
         ("replicaof", ""),
         ("SLAVEOF", ""),
         ("shutdown-on-sigterm", "default"),
-            ("appendonly", "no"),
+        ("appendonly", "no"),
         ("repl-backlog-size", "1048576"),
     ] {
         assert_eq!(get(&default, name), value, "{name}");

@@ -26,7 +26,8 @@ pub fn process(config_file: Option<&Path>, listeners: Vec<String>, now_ms: i64) 
         },
     );
     let _ = STARTUP_USED.set(memory::used());
-    let run_id: String = (0..40).map(|_| char::from(b"0123456789abcdef"[rand::random_range(0..16)])).collect();
+    let run_id: String =
+        (0..40).map(|_| char::from(b"0123456789abcdef"[rand::random_range(0..16)])).collect();
     Process {
         pid: std::process::id(),
         run_id,
@@ -46,7 +47,8 @@ pub fn memory_now() -> Memory {
     let rss = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * page;
     let figures = memory::allocator_figures().unwrap_or_default();
     let total_kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok())
+        text.lines()
+            .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok())
     });
     memory::flush();
     let used = memory::used();

@@ -13,7 +13,6 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::outbox::{Close, Outbox, Verdict};
-use redoubt_wire::warning;
 use super::persistence::Saving;
 use super::replication::feeding::Feeding;
 use super::replication::writer::ReplicaWriter;
@@ -21,6 +20,7 @@ use crate::engine::Engine;
 use crate::engine::keyspace::Trash;
 use crate::engine::request::Output;
 use crate::engine::session::ClientId;
+use redoubt_wire::warning;
 
 /// Shared by the workers, the control thread and the pool.
 #[derive(Debug)]
