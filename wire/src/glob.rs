@@ -8,17 +8,25 @@
 //!
 //! A pattern comes from a client, so time must be bounded: when a byte does not match, only the
 //! last `*` takes one byte more. That finds a match if there is one, in at most pattern times text
-//! steps and without recursion.
+//! steps and without recursion. As in Redis, a match that takes more than a thousand `*` is none.
+
+/// The most runs of `*` that a match may go through, but for one at the end.
+const MAX_STARS: usize = 1000;
 
 /// Whether `pattern` matches all of `text`; with `nocase`, ASCII letters match in either case.
 pub fn glob_match(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     let (mut pattern, mut text) = (pattern, text);
     // What follows the last `*`, and the text that is left where the run of that `*` ends.
     let mut last_star: Option<(&[u8], &[u8])> = None;
+    let mut stars = 0;
     loop {
         if let [b'*', after @ ..] = pattern {
             if after.is_empty() {
                 return true;
+            }
+            stars += usize::from(after[0] != b'*');
+            if stars > MAX_STARS {
+                return false;
             }
             last_star = Some((after, text));
             pattern = after;
@@ -97,6 +105,13 @@ mod tests {
 
     fn matches(pattern: &str, text: &str) -> bool {
         glob_match(pattern.as_bytes(), text.as_bytes(), false)
+    }
+
+    #[test]
+    fn a_match_through_more_than_a_thousand_stars_is_none() {
+        let text = "a".repeat(2000);
+        assert!(matches(&format!("{}*", "*a".repeat(1000)), &text));
+        assert!(!matches(&format!("{}*", "*a".repeat(1001)), &text));
     }
 
     #[test]

@@ -117,7 +117,11 @@ impl Engine {
             }
         };
         session.last_command = Some(command);
-        if let Err(error) = self.gates(session, command) {
+        let allowed = match command.arity_fits(args.len()) {
+            true => self.gates(session, command),
+            false => Err(error::wrong_arity(&command.full_name)),
+        };
+        if let Err(error) = allowed {
             self.refuse(session, Some(command), error, reply);
             return Executed::Done;
         }
@@ -311,7 +315,6 @@ fn resolve(session: &Session, args: &[&[u8]]) -> Result<&'static Command, Comman
         && last.spec.subcommands.is_empty()
         && last.spec.parent.is_none()
         && last.spec.name.as_bytes().eq_ignore_ascii_case(args[0])
-        && last.arity_fits(args.len())
     {
         return Ok(last);
     }

@@ -6,7 +6,7 @@
 //! the moment they are asked for, by functions that the driver puts in.
 
 /// The version of Redis whose behaviour this node has, as clients look it up.
-pub const REDIS_VERSION: &str = "7.2.4";
+pub use redoubt_wire::REDIS_VERSION;
 /// This program's own version.
 pub const REDOUBT_VERSION: &str = env!("CARGO_PKG_VERSION");
 

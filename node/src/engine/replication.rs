@@ -67,6 +67,16 @@ impl Engine {
         self.role = Role::Replica { host, port, link_up: false };
     }
 
+    /// Begins to follow the master that the configuration names, if it names one. To be called once,
+    /// when the RDB file is loaded.
+    pub fn follow_from_start(&mut self) {
+        let now_ms = self.monotonic_ms();
+        if let Some(MasterAddress { host, port }) = &self.config.replicaof {
+            let config = self.link_config(host, *port);
+            self.replication.follow_from_start(now_ms, config);
+        }
+    }
+
     /// Becomes a master, if it is none. Returns whether it was a replica.
     pub fn promote(&mut self) -> bool {
         let now_ms = self.monotonic_ms();

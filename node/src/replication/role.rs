@@ -112,6 +112,14 @@ impl Replication {
         self.settle();
     }
 
+    /// The configuration names a master: follows it from the start. There is a history to continue
+    /// only if an RDB file told of one.
+    pub fn follow_from_start(&mut self, now_ms: u64, config: LinkConfig) {
+        let resumable = std::mem::take(&mut self.restored);
+        self.link = Some(ReplicaLink::new(now_ms, config, resumable));
+        self.settle();
+    }
+
     /// REPLICAOF NO ONE: becomes a master whose history begins with what it has applied. Returns
     /// whether it was a replica. The engine discards an open MULTI of the stream.
     pub fn promote(&mut self, now_ms: u64) -> bool {

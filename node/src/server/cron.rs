@@ -28,6 +28,9 @@ pub async fn run(shared: Arc<Shared>) {
         let hz = u64::from(shared.lock().engine.config.hz.max(1));
         tokio::time::sleep(Duration::from_millis(1000 / hz)).await;
         let now_ms = clock::unix_ms();
+        if shared.lock().engine.cron_paused {
+            continue;
+        }
         rehash(&shared, hz).await;
         expire(&shared, now_ms, hz).await;
         let save = {

@@ -78,7 +78,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
     }
     open_log(&config)?;
-    notice!("Redoubt node {} starting, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    notice!("Redoubt node {} starting, PID: {}", env!("CARGO_PKG_VERSION"), std::process::id());
     if config_file.is_none() {
         warning!(
             "Warning: no config file specified, using the default config. In order to specify a config file use redoubt-node /path/to/redis.conf"
@@ -145,6 +145,8 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));
+    // With the PID above, what Redis's own tests wait for.
+    notice!("Server initialized");
     let loader = shared.clone();
     let loaded = tokio::task::spawn_blocking(move || loader.load_file()).await;
     match loaded {

@@ -62,9 +62,36 @@ impl Shared {
                     reply.error("ERR Error trying to load the RDB dump, check server logs.");
                 }
             },
-            Task::Wait { .. } => reply.integer(0),
+            Task::Wait { offset, replicas, timeout_ms } => {
+                self.wait_for_replicas(offset, replicas, timeout_ms, &mut reply).await;
+            }
         }
         reply.buf
+    }
+
+    /// WAIT: until enough replicas have acknowledged the stream up to `offset`, or the time is over.
+    async fn wait_for_replicas(&self, offset: u64, replicas: usize, timeout_ms: u64, reply: &mut Reply) {
+        let start_ms = clock::monotonic_ms();
+        loop {
+            let acknowledged = self.acknowledged.notified();
+            tokio::pin!(acknowledged);
+            acknowledged.as_mut().enable();
+            let (is_master, have) = {
+                let core = self.lock();
+                (core.engine.is_master(), core.engine.replication.feed.count_acks(offset))
+            };
+            if !is_master {
+                return reply.error("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)");
+            }
+            let left_ms = match timeout_ms {
+                0 => u64::MAX,
+                limit => limit.saturating_sub(clock::monotonic_ms() - start_ms),
+            };
+            if have >= replicas || left_ms == 0 {
+                return reply.integer(have as i64);
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(left_ms), acknowledged).await;
+        }
     }
 
     async fn save_blocking(self: &Arc<Self>) -> Result<(), SaveError> {

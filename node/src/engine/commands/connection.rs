@@ -184,7 +184,6 @@ fn greet(cx: &Cx<'_>, reply: &mut Reply) {
 
 #[cfg(test)]
 mod tests {
-
     use crate::engine::testing::Harness;
 
     #[test]

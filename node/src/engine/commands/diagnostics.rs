@@ -125,16 +125,17 @@ mod tests {
     #[test]
     fn slow_commands_are_listed_latest_first_and_without_secrets() {
         let mut h = Harness::new();
-        h.run("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 2");
+        h.run("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 4");
         h.run("SLOWLOG RESET");
         h.run("SET k v");
         h.run("CONFIG SET requirepass p");
         h.run("CLIENT SETNAME me");
-        assert_eq!(h.run("SLOWLOG LEN"), ":2\r\n");
+        assert_eq!(h.run("SLOWLOG LEN"), ":4\r\n");
         assert_eq!(
             h.run("SLOWLOG GET 1"),
-            "*1\r\n*6\r\n:6\r\n:1700000000\r\n:0\r\n*2\r\n$7\r\nSLOWLOG\r\n$3\r\nLEN\r\n$15\r\n127.0.0.1:50001\r\n$2\r\nme\r\n"
+            "*1\r\n*6\r\n:5\r\n:1700000000\r\n:0\r\n*2\r\n$7\r\nSLOWLOG\r\n$3\r\nLEN\r\n$15\r\n127.0.0.1:50001\r\n$2\r\nme\r\n"
         );
+        assert!(h.run("SLOWLOG GET -1").contains("$11\r\nrequirepass\r\n$10\r\n(redacted)\r\n"));
         h.run("CONFIG SET slowlog-log-slower-than -1");
         assert!(h.run("SLOWLOG GET -2").starts_with("-ERR count should be greater"));
     }

@@ -64,7 +64,7 @@ pub fn of_dataset(keyspace: &Keyspace) -> Sum {
                 let mut of_key = Sum::default();
                 mix_ordered(&mut of_key, object.key());
                 mix_value(&mut of_key, object);
-                sum.iter_mut().zip(of_key).for_each(|(s, k)| *s ^= k);
+                mix_unordered(&mut sum, &of_key);
             });
             if cursor == 0 {
                 break;

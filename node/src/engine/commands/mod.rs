@@ -11,7 +11,7 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::Engine;
 use super::door::Access;
-use super::error::{CommandError, Handled, unknown_command, unknown_subcommand, wrong_arity};
+use super::error::{CommandError, Handled, unknown_command, unknown_subcommand};
 use super::keyspace::object::Object;
 use super::keyspace::table::ObjectMut;
 use super::request::{Hole, Task};
@@ -32,6 +32,7 @@ pub mod help;
 pub mod info;
 pub mod introspection;
 pub mod keys;
+pub mod lcs;
 pub mod lists;
 pub mod memory;
 pub mod object;
@@ -39,6 +40,7 @@ pub mod pubsub;
 pub mod replication;
 pub mod server;
 pub mod sets;
+pub mod sort;
 pub mod spec;
 pub mod strings;
 pub mod table;
@@ -123,8 +125,8 @@ impl CommandTable {
         self.by_name.get(&*lower).map(|&i| &self.rows[i])
     }
 
-    /// The row that `args` call: a command or, for a container, its subcommand. Arity is
-    /// checked as well.
+    /// The row that `args` call: a command or, for a container, its subcommand. Whether there are
+    /// as many arguments as it takes is another question.
     pub fn resolve(&self, args: &[&[u8]]) -> Result<&Command, CommandError> {
         let command = self.find(args[0]).filter(|c| c.spec.parent.is_none());
         let command = command.ok_or_else(|| unknown_command(args))?;
@@ -138,9 +140,6 @@ impl CommandTable {
             }
             _ => command,
         };
-        if !command.arity_fits(args.len()) {
-            return Err(wrong_arity(&command.full_name));
-        }
         Ok(command)
     }
 }
@@ -233,6 +232,7 @@ fn rows() -> Vec<Row> {
         expire::ROWS,
         generic::ROWS,
         info::ROWS,
+        lcs::ROWS,
         lists::ROWS,
         memory::ROWS,
         object::ROWS,
@@ -240,6 +240,7 @@ fn rows() -> Vec<Row> {
         replication::ROWS,
         server::ROWS,
         sets::ROWS,
+        sort::ROWS,
         strings::ROWS,
         transactions::ROWS,
     ]

@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(h.run("SLAVEOF LocalHost 7000"), "+OK Already connected to specified master\r\n");
         assert_eq!(
             h.run("ROLE"),
-            "*5\r\n$5\r\nslave\r\n$9\r\nlocalhost\r\n:7000\r\n$7\r\nconnect\r\n:-1\r\n"
+            "*5\r\n$5\r\nslave\r\n$9\r\nlocalhost\r\n:7000\r\n$10\r\nconnecting\r\n:-1\r\n"
         );
         assert!(
             h.run("INFO replication").contains("role:slave\r\nmaster_host:localhost\r\nmaster_port:7000\r\n")

@@ -65,11 +65,11 @@ impl Feeding {
         self.replicas.get(&replica).map(|fed| fed.writer.clone())
     }
 
-    /// A replica's connection has ended.
-    pub fn detach(&mut self, replica: ReplicaId) {
-        if let Some(fed) = self.replicas.remove(&replica) {
-            fed.writer.close();
-        }
+    /// A connection has ended: gives the output side, if it was a replica's. The engine may have
+    /// forgotten the client already (CLIENT KILL).
+    fn detach(&mut self, client: ClientId) -> Option<Arc<ReplicaWriter>> {
+        let replica = self.replicas.iter().find(|(_, fed)| fed.client == client).map(|(id, _)| *id)?;
+        self.replicas.remove(&replica).map(|fed| fed.writer)
     }
 }
 
@@ -103,12 +103,9 @@ impl Shared {
     /// Tells of the end of a connection.
     pub fn disconnect(&self, client: ClientId) {
         let mut core = self.lock();
-        let replica = core.engine.clients.get(client).and_then(|session| session.replica);
-        if let Some(replica) = replica {
-            if let Some(writer) = core.feeding.writer(replica) {
-                self.writers.write().retain(|other| !Arc::ptr_eq(other, &writer));
-            }
-            core.feeding.detach(replica);
+        if let Some(writer) = core.feeding.detach(client) {
+            writer.close();
+            self.writers.write().retain(|other| !Arc::ptr_eq(other, &writer));
         }
         core.disconnect(client);
         let _ = self.deliver(&mut core);

@@ -38,9 +38,7 @@ const READ_BYTES: usize = 64 * 1024;
 pub async fn run(shared: Arc<Shared>) {
     {
         let mut core = shared.lock();
-        if let Some(master) = core.engine.config.replicaof.clone() {
-            core.engine.follow(master.host, master.port);
-        }
+        core.engine.follow_from_start();
         let _ = shared.deliver(&mut core);
     }
     let mut driver = Driver::new(shared);

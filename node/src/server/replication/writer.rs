@@ -116,6 +116,7 @@ impl State {
 
     fn close(&mut self) {
         self.closed = true;
+        self.socket = None;
         self.queue.clear();
         self.queued = 0;
         self.current = None;
