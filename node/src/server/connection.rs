@@ -124,12 +124,10 @@ fn look_ahead(scout: &mut RequestParser, mut pending: &[u8], limits: &Limits, ba
     for _ in 0..LOOK_AHEAD {
         let Ok(Parsed::Complete { len }) = scout.parse(pending, limits) else { break };
         // The first argument is the key of nearly every command; where it is not, nothing is lost.
-        hashes.extend(scout.arg(1, pending).map(|key| batch.prefetch(key)));
+        hashes.extend(scout.arg(1, pending).map(|key| batch.engine.keyspace.hash(key)));
         pending = &pending[len..];
     }
-    for hash in hashes {
-        batch.prefetch_object(hash);
-    }
+    batch.prefetch(&hashes);
 }
 
 /// A connection between its socket and the engine.
