@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, is_ours};
 use crate::client::Role;
 use crate::error::{LabError, Result};
 use crate::scratch::Scratch;
@@ -92,7 +92,7 @@ impl Deployment {
     /// Waits until the deployment is whole: one master, the others following it with their links
     /// up, every Sentinel naming it and seeing nothing wrong. Returns the master's index.
     pub async fn settled(&self, limit: Duration) -> Result<usize> {
-        wait::until("the deployment has settled", limit, async || {
+        let master = wait::until("the deployment has settled", limit, async || {
             let master = self.only_master().await?;
             for sentinel in &self.sentinels {
                 self.sentinel_content(sentinel, &self.nodes[master])
@@ -100,6 +100,34 @@ impl Deployment {
                     .map_err(|what| format!("{}: {what}", sentinel.name()))?;
             }
             Ok::<_, String>(master)
+        })
+        .await?;
+        // Ours are held to streaming from the moment a link is up.
+        if !is_ours(self.nodes[master].program()) {
+            self.streaming(&self.nodes[master], limit).await?;
+        }
+        Ok(master)
+    }
+
+    /// Waits until every replica has acknowledged a message. After a diskless synchronisation Redis 7.0
+    /// sends a replica nothing before its first acknowledgement, which may come a second after the link
+    /// is up; a master killed before then takes all writes since with it.
+    async fn streaming(&self, master: &Server, limit: Duration) -> Result<()> {
+        let () = master.ask(&["PUBLISH", "lab:settled", master.name()]).await?;
+        let written = replication_offset(&master.info("replication").await?)?;
+        wait::until("every replica acknowledges what its master sent", limit, async || {
+            let fields = master.info("replication").await.map_err(|error| error.to_string())?;
+            let acknowledged =
+                fields.iter().filter(|(name, _)| is_replica_field(name)).filter(|(_, value)| {
+                    let offset = value.split(',').find_map(|part| part.strip_prefix("offset="));
+                    offset
+                        .and_then(|offset| offset.parse::<u64>().ok())
+                        .is_some_and(|offset| offset >= written)
+                });
+            match acknowledged.count() {
+                count if count == self.nodes.len() - 1 => Ok(()),
+                count => Err(format!("{count} replicas have acknowledged offset {written}")),
+            }
         })
         .await
     }
@@ -158,6 +186,16 @@ fn sentinel_spec(number: usize, shape: &Shape, master_port: u16) -> ServerSpec {
         // The next round must not wait out the default of three minutes after a split vote.
         .line(format!("sentinel failover-timeout {MASTER_NAME} 10000"))
         .line(format!("sentinel parallel-syncs {MASTER_NAME} 1"))
+}
+
+/// `slave0`, `slave1`, …, but not `slave_repl_offset`.
+fn is_replica_field(name: &str) -> bool {
+    name.strip_prefix("slave").is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+fn replication_offset(fields: &HashMap<String, String>) -> Result<u64> {
+    let offset = fields.get("master_repl_offset").and_then(|offset| offset.parse().ok());
+    offset.ok_or_else(|| LabError::Other("INFO replication tells no master_repl_offset".into()))
 }
 
 fn no_nodes() -> LabError {

@@ -133,6 +133,11 @@ impl Server {
         &self.spec.name
     }
 
+    /// The program that it runs.
+    pub fn program(&self) -> &Path {
+        &self.spec.program
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.lease.port()
