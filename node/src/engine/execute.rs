@@ -61,19 +61,10 @@ impl Batch<'_> {
         self.session.as_mut().expect("a batch holds its session until it is dropped")
     }
 
-    /// Starts loading where `key` would be found, for a command that will run in a moment; the hash is for
-    /// [`Batch::prefetch_object`].
-    #[inline]
-    pub fn prefetch(&mut self, key: &[u8]) -> u64 {
+    /// Starts loading what lies at keys of these hashes in the session's database.
+    pub fn prefetch(&mut self, hashes: &[u64]) {
         let db = self.session().db;
-        self.engine.keyspace.prefetch(db, key)
-    }
-
-    /// Starts loading the object whose place [`Batch::prefetch`] has loaded.
-    #[inline]
-    pub fn prefetch_object(&mut self, hash: u64) {
-        let db = self.session().db;
-        self.engine.keyspace.prefetch_object(db, hash);
+        self.engine.keyspace.prefetch(db, hashes);
     }
 
     /// The client sent an empty line: by it a replica that is loading shows that it lives.
@@ -142,7 +133,9 @@ impl Engine {
             reply.simple("QUEUED");
             return Executed::Done;
         }
+        self.units_apart = command.has(Flags::TOUCHES_ARBITRARY_KEYS);
         self.call(session, command, args, reply, false);
+        self.units_apart = false;
         self.end_unit(session);
         Executed::Done
     }

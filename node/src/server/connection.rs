@@ -125,12 +125,10 @@ fn look_ahead(scout: &mut RequestParser, mut pending: &[u8], limits: &Limits, ba
     for _ in 0..LOOK_AHEAD {
         let Ok(Parsed::Complete { len }) = scout.parse(pending, limits) else { break };
         // The first argument is the key of nearly every command; where it is not, nothing is lost.
-        hashes.extend(scout.arg(1, pending).map(|key| batch.prefetch(key)));
+        hashes.extend(scout.arg(1, pending).map(|key| batch.engine.keyspace.hash(key)));
         pending = &pending[len..];
     }
-    for hash in hashes {
-        batch.prefetch_object(hash);
-    }
+    batch.prefetch(&hashes);
 }
 
 /// A connection between its socket and the engine.
@@ -205,7 +203,12 @@ impl<S: Socket> Connection<S> {
                         self.try_flush()?;
                         tokio::task::yield_now().await;
                     }
-                    Turn::Holes(holes) => self.fill(holes).await?,
+                    Turn::Holes(holes) => {
+                        self.fill(holes).await?;
+                        if self.shared.lock().engine.clients.get(self.id).is_none_or(|s| s.close_asap) {
+                            return self.flush().await;
+                        }
+                    }
                     Turn::Paused => {
                         self.try_flush()?;
                         self.shared.pause_over().await;
@@ -298,12 +301,13 @@ impl<S: Socket> Connection<S> {
                     break;
                 }
             }
-            if batch.session().close_asap {
-                turn = Turn::Close;
-                break;
-            }
+            // A client that is to be closed still gets what its last command answers.
             if batch.engine.has_holes() {
                 turn = Turn::Holes(batch.engine.take_holes());
+                break;
+            }
+            if batch.session().close_asap {
+                turn = Turn::Close;
                 break;
             }
         }

@@ -98,20 +98,18 @@ impl Keyspace {
         table.find(table.hash(key), key)
     }
 
-    /// Brings the key's bucket towards the cache before the command that needs it runs; the hash is for
-    /// [`Keyspace::prefetch_object`].
+    /// The hash of `key`, the same in all databases.
     #[inline]
-    pub fn prefetch(&self, db: usize, key: &[u8]) -> u64 {
-        let table = &self.dbs[db].table;
-        let hash = table.hash(key);
-        table.prefetch(hash);
-        hash
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.dbs[0].table.hash(key)
     }
 
-    /// Brings the object of a hash, whose bucket is on its way, towards the cache as well.
-    #[inline]
-    pub fn prefetch_object(&self, db: usize, hash: u64) {
-        self.dbs[db].table.prefetch_object(hash);
+    /// Brings the objects of these hashes towards the cache before the commands that need them run. The two loops are
+    /// short, so that the processor has many misses (of the TLB as well) under way at once.
+    pub fn prefetch(&self, db: usize, hashes: &[u64]) {
+        let table = &self.dbs[db].table;
+        hashes.iter().for_each(|&hash| table.prefetch(hash));
+        hashes.iter().for_each(|&hash| table.prefetch_object(hash));
     }
 
     /// Shows the object at `key` to `look`, which may set its access field: that is no change of the value.
