@@ -16,6 +16,7 @@ use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
 use redoubt_wire::warning;
 use smallvec::SmallVec;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock;
@@ -326,6 +327,10 @@ impl<S: Socket> Connection<S> {
     /// What the feed puts out for this connection goes to its socket from now on.
     fn join_replicas(&self) -> io::Result<()> {
         let Some(writer) = &self.replica else { return Err(io::ErrorKind::NotConnected.into()) };
+        if self.shared.lock().engine.config.repl_disable_tcp_nodelay {
+            // It fails on a socket that is not TCP, where there is nothing to gather.
+            let _ = SockRef::from(&self.socket.as_fd()).set_tcp_nodelay(false);
+        }
         writer.join(self.socket.as_fd().try_clone_to_owned()?);
         self.shared.writers.write().push(writer.clone());
         Ok(())
