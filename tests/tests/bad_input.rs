@@ -128,15 +128,6 @@ fn a_working_directory_that_is_a_file() {
 }
 
 /// Nobody can make files in /proc/self, not even root, as whom tests run in containers.
-#[test]
-fn an_append_only_file_where_nothing_can_be_written() {
-    let scratch = scratch();
-    let port = PortLease::take().unwrap();
-    let output =
-        refuses(&node(), &scratch, &format!("port {}\ndir /proc/self\nappendonly yes\n", port.port()));
-    says(&output, &["append-only", "appendonlydir"]);
-}
-
 #[tokio::test]
 async fn a_snapshot_where_nothing_can_be_written() {
     let scratch = scratch();

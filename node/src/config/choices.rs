@@ -56,7 +56,7 @@ choices! {
         Disabled = "disabled",
         /// Straight from the socket if the replica holds no keys, else through a file.
         OnEmptyDb = "on-empty-db",
-        /// Straight from the socket beside the old dataset, which is dropped once the new one is whole.
+        /// The old dataset serves until the new one has arrived: here as on-empty-db, through a file.
         SwapDb = "swapdb",
     }
 

@@ -101,6 +101,9 @@ impl Engine {
         self.commit(db, key, KeyspaceEvents::EXPIRED, "expired");
         let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
         self.effect(db, &[verb, key]);
+        if self.units_apart {
+            self.effects.end_unit();
+        }
     }
 
     /// Opens the live object at `key` to be changed in place. Follow a real change by `commit`

@@ -133,7 +133,9 @@ impl Engine {
             reply.simple("QUEUED");
             return Executed::Done;
         }
+        self.units_apart = command.has(Flags::TOUCHES_ARBITRARY_KEYS);
         self.call(session, command, args, reply, false);
+        self.units_apart = false;
         self.end_unit(session);
         Executed::Done
     }

@@ -112,7 +112,7 @@ pub struct Rates {
 }
 
 /// Snapshots and loading.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Persistence {
     /// Unix time of the last successful save (or the start), in ms.
     pub last_save_ms: i64,
@@ -130,21 +130,6 @@ pub struct Persistence {
     pub keys_expired: u64,
     /// A load under way.
     pub loading: Option<Loading>,
-}
-
-impl Default for Persistence {
-    fn default() -> Self {
-        Persistence {
-            last_save_ms: 0,
-            bgsave_since_ms: None,
-            bgsave_keys: (0, 0),
-            last_bgsave_secs: None,
-            saves: 0,
-            keys_loaded: 0,
-            keys_expired: 0,
-            loading: None,
-        }
-    }
 }
 
 /// A load under way.

@@ -119,6 +119,9 @@ pub struct Engine {
     /// The commands come from our master's stream: they always pass and leave no effects of
     /// their own, since the stream's bytes go on as they are.
     applying: bool,
+    /// The running command visits keys that it was not given (SCAN, RANDOMKEY): what expires on its
+    /// way are units of their own.
+    units_apart: bool,
     /// The running client asked not to touch access fields.
     no_touch: bool,
     /// Commits and effects of the running command, for the check that both or neither exist.
@@ -189,6 +192,7 @@ impl Engine {
             own_pushes: Vec::new(),
             current: None,
             applying: false,
+            units_apart: false,
             no_touch: false,
             commits: 0,
             effects_seen: 0,

@@ -117,12 +117,12 @@ impl Engine {
         }
     }
 
-    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first.
+    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first. With
+    /// `swapdb` too an old dataset serves until the new one has arrived, in a file rather than beside it.
     pub fn loads_diskless(&self) -> bool {
         match self.config.repl_diskless_load {
             DisklessLoad::Disabled => false,
-            DisklessLoad::OnEmptyDb => self.keyspace.is_empty(),
-            DisklessLoad::SwapDb => true,
+            DisklessLoad::OnEmptyDb | DisklessLoad::SwapDb => self.keyspace.is_empty(),
         }
     }
 

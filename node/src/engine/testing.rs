@@ -19,11 +19,17 @@ pub struct Harness {
     pub now_ms: i64,
 }
 
+impl Default for Harness {
+    fn default() -> Self {
+        Harness::new()
+    }
+}
+
 impl Harness {
     /// An empty engine with the default configuration, but for DEBUG being allowed.
     pub fn new() -> Self {
-        let mut config = Config::default();
-        config.enable_debug_command = crate::config::ProtectedAction::Yes;
+        let enable_debug_command = crate::config::ProtectedAction::Yes;
+        let config = Config { enable_debug_command, ..Config::default() };
         let mut engine = Engine::new(config, 1, || 0);
         let now_ms = 1_700_000_000_000;
         let client = engine.connect("127.0.0.1:50001", "127.0.0.1:6379", -1, now_ms);

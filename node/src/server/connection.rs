@@ -205,7 +205,12 @@ impl<S: Socket> Connection<S> {
                         self.try_flush()?;
                         tokio::task::yield_now().await;
                     }
-                    Turn::Holes(holes) => self.fill(holes).await?,
+                    Turn::Holes(holes) => {
+                        self.fill(holes).await?;
+                        if self.shared.lock().engine.clients.get(self.id).is_none_or(|s| s.close_asap) {
+                            return self.flush().await;
+                        }
+                    }
                     Turn::Paused => {
                         self.try_flush()?;
                         self.shared.pause_over().await;
@@ -301,12 +306,13 @@ impl<S: Socket> Connection<S> {
                     break;
                 }
             }
-            if batch.session().close_asap {
-                turn = Turn::Close;
-                break;
-            }
+            // A client that is to be closed still gets what its last command answers.
             if batch.engine.has_holes() {
                 turn = Turn::Holes(batch.engine.take_holes());
+                break;
+            }
+            if batch.session().close_asap {
+                turn = Turn::Close;
                 break;
             }
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use redoubt_wire::directives::CommandLine;
+use redoubt_wire::directives::{CommandLine, Directive};
 use redoubt_wire::{log, notice, warning};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -71,7 +71,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
         Some(file) => Some(std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?),
         None => None,
     };
-    enter(&config.dir)?;
+    enter(&config.dir, &directives)?;
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
     // Before any thread exists: a daemon is a fork.
     if config.daemonize {
@@ -102,10 +102,17 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     })
 }
 
-/// Goes to the working directory, which has to be writable for the RDB file.
-fn enter(dir: &Path) -> Result<(), String> {
+/// Goes to the working directory; if that fails, the message is that of the directive that named it.
+fn enter(dir: &Path, directives: &[Directive]) -> Result<(), String> {
     std::env::set_current_dir(dir).map_err(|e| {
-        format!("Can't chdir to '{}': {e}. Make the directory, or mend the directive 'dir'.", dir.display())
+        let why = format!(
+            "Can't chdir to '{}': {e}. Make the directory, or mend the directive 'dir'.",
+            dir.display()
+        );
+        match directives.iter().rfind(|directive| directive.name == "dir") {
+            Some(directive) => format!("\n{}", directive.error(why)),
+            None => why,
+        }
     })
 }
 
@@ -157,8 +164,10 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
         }
         Ok(Err(error)) => {
             shared.remove_pidfile();
+            let config = &shared.lock().engine.config;
             return Err(format!(
-                "Fatal error loading the DB: {error}. Exiting. Mend or move the file away; it was left as it is."
+                "Fatal error loading the DB from {}: {error}. Exiting. Mend the file or move it away; it was left as it is.",
+                config.dir.join(&config.dbfilename).display()
             ));
         }
         Err(panic) => return Err(format!("Loading the DB ended by a fault of this program: {panic}")),

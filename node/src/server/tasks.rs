@@ -153,6 +153,9 @@ impl Shared {
                 _ => {}
             }
         }
+        self.lock().engine.configure_replication();
+        // Its timers may be due at another time now.
+        self.replication.notify_one();
         Ok(())
     }
 

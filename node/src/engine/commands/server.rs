@@ -19,14 +19,32 @@ pub const ROWS: &[Row] = &[
     (&table::ACL_HELP, |_, args, reply| help(args, ACL_HELP, reply)),
     (&table::ACL_WHOAMI, whoami),
     (&table::BGSAVE, bgsave),
-    (&table::COMMAND, |_, _, reply| Ok(catalogue().info_of_all(reply))),
-    (&table::COMMAND_COUNT, |_, _, reply| Ok(catalogue().count(reply))),
-    (&table::COMMAND_DOCS, |_, args, reply| Ok(catalogue().docs(&args[2..], reply))),
-    (&table::COMMAND_GETKEYS, |_, args, reply| Ok(catalogue().get_keys(&args[2..], false, reply))),
-    (&table::COMMAND_GETKEYSANDFLAGS, |_, args, reply| Ok(catalogue().get_keys(&args[2..], true, reply))),
+    (&table::COMMAND, |_, _, reply| {
+        catalogue().info_of_all(reply);
+        Ok(())
+    }),
+    (&table::COMMAND_COUNT, |_, _, reply| {
+        catalogue().count(reply);
+        Ok(())
+    }),
+    (&table::COMMAND_DOCS, |_, args, reply| {
+        catalogue().docs(&args[2..], reply);
+        Ok(())
+    }),
+    (&table::COMMAND_GETKEYS, |_, args, reply| {
+        catalogue().get_keys(&args[2..], false, reply);
+        Ok(())
+    }),
+    (&table::COMMAND_GETKEYSANDFLAGS, |_, args, reply| {
+        catalogue().get_keys(&args[2..], true, reply);
+        Ok(())
+    }),
     (&table::COMMAND_HELP, |_, args, reply| help(args, COMMAND_HELP, reply)),
     (&table::COMMAND_INFO, command_info),
-    (&table::COMMAND_LIST, |_, args, reply| Ok(catalogue().list(&args[2..], reply))),
+    (&table::COMMAND_LIST, |_, args, reply| {
+        catalogue().list(&args[2..], reply);
+        Ok(())
+    }),
     (&table::LASTSAVE, lastsave),
     (&table::MONITOR, monitor),
     (&table::SAVE, save),

@@ -53,7 +53,7 @@ pub(super) struct Job {
 /// What the snapshot consists of.
 enum Cut {
     /// The dataset.
-    Keys(Snapshot),
+    Keys(Box<Snapshot>),
     /// A whole RDB without keys, for those who want none.
     Empty(Vec<u8>),
 }
@@ -92,7 +92,7 @@ pub(super) fn cut(core: &mut Core, filter: RdbFilter) {
     let snapshot = if filter.without_data {
         Some(Cut::Empty(persistence::empty_rdb(core, unix_ms)))
     } else {
-        persistence::begin(core, unix_ms).map(Cut::Keys)
+        persistence::begin(core, unix_ms).map(|snapshot| Cut::Keys(Box::new(snapshot)))
     };
     let feed = &mut core.engine.replication.feed;
     let Some(snapshot) = snapshot else { return feed.snapshot_failed(now_ms) };
@@ -115,8 +115,8 @@ impl Job {
     /// Carries the snapshot out. Blocks.
     pub(super) fn run(mut self, shared: &Shared) {
         let result = match self.target {
-            SnapshotTarget::Sockets { eof_mark } => self.to_sockets(shared, &eof_mark).map(|()| None),
-            SnapshotTarget::Disk => self.to_file(shared).map(Some),
+            SnapshotTarget::Sockets { eof_mark } => self.send_to_sockets(shared, &eof_mark).map(|()| None),
+            SnapshotTarget::Disk => self.write_to_file(shared).map(Some),
         };
         let mut core = shared.lock();
         core.feeding.transfer = None;
@@ -144,7 +144,7 @@ impl Job {
         std::mem::replace(&mut self.snapshot, Cut::Empty(Vec::new()))
     }
 
-    fn to_sockets(&mut self, shared: &Shared, mark: &[u8]) -> Result<(), Failed> {
+    fn send_to_sockets(&mut self, shared: &Shared, mark: &[u8]) -> Result<(), Failed> {
         let head = [b"$EOF:", mark, b"\r\n"].concat();
         let cut = self.take_cut();
         let (takers, transfer) = (&mut self.takers, &self.transfer);
@@ -155,7 +155,7 @@ impl Job {
         Ok(())
     }
 
-    fn to_file(&mut self, shared: &Shared) -> Result<File, Failed> {
+    fn write_to_file(&mut self, shared: &Shared) -> Result<File, Failed> {
         let (options, name, discard) = {
             let config = &shared.lock().engine.config;
             let options = FileOptions { incremental_fsync: config.rdb_save_incremental_fsync };

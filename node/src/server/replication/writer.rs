@@ -191,7 +191,7 @@ impl ReplicaWriter {
     /// Waits until all that was queued is written. Blocks.
     pub fn wait_written(&self) -> Result<(), Gone> {
         let mut state = self.state.lock();
-        while !state.closed && !(state.queue.is_empty() && state.current.is_none()) {
+        while !(state.closed || state.queue.is_empty() && state.current.is_none()) {
             self.room.wait(&mut state);
         }
         if state.closed { Err(Gone) } else { Ok(()) }
@@ -261,5 +261,69 @@ impl ReplicaWriter {
             _ => state.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::replication::backlog::Backlog;
+
+    fn pair() -> (UnixStream, UnixStream) {
+        UnixStream::pair().expect("a pair of sockets")
+    }
+
+    #[test]
+    fn lines_payload_and_stream_follow_one_another() {
+        let (ours, mut theirs) = pair();
+        let writer = ReplicaWriter::default();
+        writer.push(b"+FULLRESYNC\r\n".to_vec());
+        writer.join(ours.into());
+        let backlog = Backlog::new(0, 1 << 20);
+        let reader = backlog.reader(0).expect("the beginning is held");
+        backlog.append(b"stream");
+        assert_eq!(writer.push_chunk(b"payload ", Duration::ZERO), Pushed::Taken);
+        writer.start_stream(reader);
+        backlog.append(b" goes on");
+        writer.flush();
+        assert_eq!(writer.wait_written(), Ok(()));
+        writer.close();
+        let mut seen = String::new();
+        theirs.read_to_string(&mut seen).expect("closed, so that it ends");
+        assert_eq!(seen, "+FULLRESYNC\r\npayload stream goes on");
+        assert_eq!(writer.written(), seen.len() as u64);
+        assert_eq!(writer.push_chunk(b"more", Duration::ZERO), Pushed::Gone);
+    }
+
+    #[tokio::test]
+    async fn the_sockets_own_task_goes_on_where_it_was_full() {
+        let (ours, mut theirs) = pair();
+        ours.set_nonblocking(true).expect("a socket");
+        let writer = ReplicaWriter::default();
+        writer.join(ours.try_clone().expect("a duplicate").into());
+        let mut socket = tokio::net::UnixStream::from_std(ours).expect("a socket");
+        let chunk = vec![b'x'; 64 * 1024];
+        let mut taken = 0;
+        while writer.push_chunk(&chunk, Duration::from_millis(1)) == Pushed::Taken {
+            taken += chunk.len();
+        }
+        assert!(writer.queued() >= QUEUE_BYTES);
+        let reader = std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            theirs.read_to_end(&mut seen).map(|_| seen.len())
+        });
+        poll_fn(|cx| {
+            assert!(writer.poll(&mut socket, cx).is_pending());
+            if writer.written() == taken as u64 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        assert_eq!(writer.wait_written(), Ok(()));
+        writer.close();
+        drop(socket);
+        assert_eq!(reader.join().expect("the reader ends").expect("it reads"), taken);
     }
 }
