@@ -142,6 +142,8 @@ pub struct Connection<S> {
     parser: RequestParser,
     /// Parses what will be executed soon.
     scout: RequestParser,
+    /// The last turn had more than one command, so that looking ahead is likely to be worth it.
+    pipelines: bool,
     reply: Reply,
     /// How much of the reply is written.
     sent: usize,
@@ -160,6 +162,7 @@ impl<S: Socket> Connection<S> {
             input: Input::default(),
             parser: RequestParser::new(),
             scout: RequestParser::new(),
+            pipelines: false,
             reply: Reply::new(Protocol::Resp2),
             sent: 0,
             replica: None,
@@ -269,7 +272,7 @@ impl<S: Socket> Connection<S> {
         let mut turn = Turn::More;
         for n in 0..COMMANDS_PER_TURN {
             limits.authenticated = batch.session().authenticated;
-            if n % LOOK_AHEAD == 0 && !self.parser.is_midway() {
+            if n % LOOK_AHEAD == 0 && (n > 0 || self.pipelines) && !self.parser.is_midway() {
                 look_ahead(&mut self.scout, self.input.pending(), &limits, &mut batch);
             }
             let executed = match self.parser.parse(self.input.pending(), &limits) {
@@ -295,7 +298,10 @@ impl<S: Socket> Connection<S> {
                 }
             };
             match executed {
-                (len, Executed::Done) => self.input.consume(len),
+                (len, Executed::Done) => {
+                    self.input.consume(len);
+                    self.pipelines = n > 0;
+                }
                 (_, Executed::Paused) => {
                     turn = Turn::Paused;
                     break;
