@@ -109,8 +109,7 @@ fn run(keys: usize) {
         }
         let keys: [_; 16] = std::array::from_fn(|i| order(n + i));
         let hashes: [_; 16] = std::array::from_fn(|i| table.hash(&keys[i]));
-        hashes.iter().for_each(|&h| table.prefetch(h));
-        hashes.iter().for_each(|&h| table.prefetch_object(h));
+        table.prefetch_objects(&hashes);
         for (key, &hash) in keys.iter().zip(&hashes) {
             black_box(table.find(hash, key).expect("the key is there").value());
         }

@@ -16,6 +16,7 @@ use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
 use redoubt_wire::warning;
 use smallvec::SmallVec;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock;
@@ -141,6 +142,8 @@ pub struct Connection<S> {
     parser: RequestParser,
     /// Parses what will be executed soon.
     scout: RequestParser,
+    /// The last turn had more than one command, so that looking ahead is likely to be worth it.
+    pipelines: bool,
     reply: Reply,
     /// How much of the reply is written.
     sent: usize,
@@ -159,6 +162,7 @@ impl<S: Socket> Connection<S> {
             input: Input::default(),
             parser: RequestParser::new(),
             scout: RequestParser::new(),
+            pipelines: false,
             reply: Reply::new(Protocol::Resp2),
             sent: 0,
             replica: None,
@@ -268,7 +272,7 @@ impl<S: Socket> Connection<S> {
         let mut turn = Turn::More;
         for n in 0..COMMANDS_PER_TURN {
             limits.authenticated = batch.session().authenticated;
-            if n % LOOK_AHEAD == 0 && !self.parser.is_midway() {
+            if n % LOOK_AHEAD == 0 && (n > 0 || self.pipelines) && !self.parser.is_midway() {
                 look_ahead(&mut self.scout, self.input.pending(), &limits, &mut batch);
             }
             let executed = match self.parser.parse(self.input.pending(), &limits) {
@@ -294,7 +298,10 @@ impl<S: Socket> Connection<S> {
                 }
             };
             match executed {
-                (len, Executed::Done) => self.input.consume(len),
+                (len, Executed::Done) => {
+                    self.input.consume(len);
+                    self.pipelines = n > 0;
+                }
                 (_, Executed::Paused) => {
                     turn = Turn::Paused;
                     break;
@@ -326,6 +333,10 @@ impl<S: Socket> Connection<S> {
     /// What the feed puts out for this connection goes to its socket from now on.
     fn join_replicas(&self) -> io::Result<()> {
         let Some(writer) = &self.replica else { return Err(io::ErrorKind::NotConnected.into()) };
+        if self.shared.lock().engine.config.repl_disable_tcp_nodelay {
+            // It fails on a socket that is not TCP, where there is nothing to gather.
+            let _ = SockRef::from(&self.socket.as_fd()).set_tcp_nodelay(false);
+        }
         writer.join(self.socket.as_fd().try_clone_to_owned()?);
         self.shared.writers.write().push(writer.clone());
         Ok(())

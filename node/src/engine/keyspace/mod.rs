@@ -104,12 +104,9 @@ impl Keyspace {
         self.dbs[0].table.hash(key)
     }
 
-    /// Brings the objects of these hashes towards the cache before the commands that need them run. The two loops are
-    /// short, so that the processor has many misses (of the TLB as well) under way at once.
+    /// Brings the objects of these hashes towards the cache before the commands that need them run.
     pub fn prefetch(&self, db: usize, hashes: &[u64]) {
-        let table = &self.dbs[db].table;
-        hashes.iter().for_each(|&hash| table.prefetch(hash));
-        hashes.iter().for_each(|&hash| table.prefetch_object(hash));
+        self.dbs[db].table.prefetch_objects(hashes);
     }
 
     /// Shows the object at `key` to `look`, which may set its access field: that is no change of the value.

@@ -191,7 +191,7 @@ impl ReplicaWriter {
     /// Waits until all that was queued is written. Blocks.
     pub fn wait_written(&self) -> Result<(), Gone> {
         let mut state = self.state.lock();
-        while !(state.closed || state.queue.is_empty() && state.current.is_none()) {
+        while !state.closed && (!state.queue.is_empty() || state.current.is_some()) {
             self.room.wait(&mut state);
         }
         if state.closed { Err(Gone) } else { Ok(()) }

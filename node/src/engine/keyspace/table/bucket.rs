@@ -107,6 +107,17 @@ impl Bucket {
         Self::zero_bytes(self.control ^ (LOW_BITS * tag as u64))
     }
 
+    /// Starts loading the first object with this tag; false if there is none.
+    #[inline]
+    pub fn prefetch_match(&self, tag: u8) -> bool {
+        let slot = self.matching(tag).next();
+        if let Some(slot) = slot {
+            // SAFETY: a tag that matches is not 0, so its slot is occupied.
+            unsafe { self.object(slot) }.prefetch();
+        }
+        slot.is_some()
+    }
+
     /// The slots that hold an object.
     #[inline]
     pub fn occupied(&self) -> SlotSet {

@@ -50,6 +50,7 @@ mod visit;
 
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 
 use ahash::RandomState;
 
@@ -188,23 +189,36 @@ impl Table {
 
     /// Starts loading the bucket of a hash, for a lookup that will follow.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
+    fn prefetch(&self, hash: u64) {
         if self.segments.len() > 0 {
             prefetch(self.head(hash).as_ptr());
         }
     }
 
-    /// Starts loading the object of a hash, whose bucket [`Table::prefetch`] has made ready.
-    #[inline]
-    pub fn prefetch_object(&self, hash: u64) {
-        if self.segments.len() > 0 {
-            // SAFETY: `self` is borrowed; a tag that matches is not 0, so its slot is occupied.
-            unsafe {
-                let bucket = self.head(hash).as_ref();
-                if let Some(slot) = bucket.matching(tag_of(hash)).next() {
-                    bucket.object(slot).prefetch();
-                }
+    /// Starts loading the objects of these hashes, for lookups that will follow.
+    ///
+    /// Each loop touches what the one before has asked for: buckets, then the objects in them and the first children of
+    /// chains, then the objects in those. They are short, so that the processor has many misses (of the TLB as
+    /// well) under way at once.
+    pub fn prefetch_objects(&self, hashes: &[u64]) {
+        if self.segments.len() == 0 {
+            return;
+        }
+        hashes.iter().for_each(|&hash| self.prefetch(hash));
+        let mut chained = smallvec::SmallVec::<[(NonNull<Bucket>, u64); 16]>::new();
+        for &hash in hashes {
+            // SAFETY: `self` is borrowed, so its buckets live and are not written.
+            let bucket = unsafe { self.head(hash).as_ref() };
+            if !bucket.prefetch_match(tag_of(hash))
+                && let Some(child) = bucket.child()
+            {
+                prefetch(child.as_ptr());
+                chained.push((child, hash));
             }
+        }
+        for (child, hash) in chained {
+            // SAFETY: as above; the child belongs to its head.
+            unsafe { child.as_ref() }.prefetch_match(tag_of(hash));
         }
     }
 

@@ -365,8 +365,7 @@ fn stats_add_up() {
 fn an_empty_table_answers() {
     let mut table = table();
     let hash = table.hash(b"k");
-    table.prefetch(hash);
-    table.prefetch_object(hash);
+    table.prefetch_objects(&[hash]);
     assert!(table.find(hash, b"k").is_none());
     assert!(table.find_mut(hash, b"k").is_none());
     assert!(table.remove(hash, b"k").is_none());
