@@ -186,6 +186,9 @@ fixed! {
     Warn "snapshots are taken in turns too short to be slowed down for tests" {
         "rdb-key-save-delay" = "0",
     }
+    Warn "a node that ends does not wait for its replicas in this version; WAIT tells whether they have a write" {
+        "shutdown-timeout" = "0",
+    }
     Warn "the node itself decides when the allocator gives memory back" {
         "jemalloc-bg-thread" = "yes",
     }

@@ -115,8 +115,6 @@ directives! {
     "logfile" [IMMUTABLE] logfile: PathBuf = PathBuf::new(), Text;
     /// Form of log lines: redis, json. Redoubt's own.
     "log-format" [IMMUTABLE] log_format: LogFormat = LogFormat::Redis, OneOf;
-    /// Seconds that a shutdown waits for lagging replicas; 0 does not wait.
-    "shutdown-timeout" shutdown_timeout_secs: u32 = 10, int(0, INT_MAX);
     /// How SIGINT shuts down: default, or of save, nosave, now, force.
     "shutdown-on-sigint" [MULTI_ARG] shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), ShutdownWords;
     /// How SIGTERM shuts down: default, or of save, nosave, now, force.

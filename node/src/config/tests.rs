@@ -125,7 +125,6 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("loglevel", "verbose"),
     ("logfile", "\"node log\""),
     ("log-format", "json"),
-    ("shutdown-timeout", "0"),
     ("shutdown-on-sigint", "nosave now force"),
     ("shutdown-on-sigterm", "save"),
     ("requirepass", "\"a \\x00\\xff \\\" b\""),

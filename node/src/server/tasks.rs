@@ -131,6 +131,12 @@ impl Shared {
         let Some(file) = &self.config_file else {
             return Err("ERR The server is running without a config file".into());
         };
+        if file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            return Err(format!(
+                "ERR Rewriting config file: {} is YAML, which this version reads and does not write",
+                file.display()
+            ));
+        }
         let config = self.lock().engine.config.clone();
         rewrite(&config, file).map_err(|error| {
             warning!("CONFIG REWRITE failed: {}: {error}", file.display());
@@ -148,6 +154,9 @@ impl Shared {
                 "dir" => {
                     let enter = std::env::set_current_dir(&config.dir).and_then(|()| std::env::current_dir());
                     self.lock().engine.config.dir = enter.map_err(|e| (name, e.to_string()))?;
+                }
+                "port" | "bind" => {
+                    return Err((name, "listening elsewhere needs a restart in this version".to_string()));
                 }
                 "loglevel" => log::set_level(log_level(config.loglevel)),
                 _ => {}
