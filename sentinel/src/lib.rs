@@ -5,7 +5,6 @@
 
 pub mod core;
 mod driver;
-mod glob;
 mod program;
 
 pub use program::run;

@@ -117,7 +117,7 @@ impl Engine {
             }
         };
         session.last_command = Some(command);
-        let allowed = match command.arity_fits(args.len()) {
+        let allowed = match command.spec.accepts(args.len()) {
             true => self.gates(session, command),
             false => Err(error::wrong_arity(&command.full_name)),
         };

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use redoubt_wire::glob::glob_match;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
 use super::server::{Connection, NewClient};
 use crate::core::ClientId;
 use crate::core::timers::Ms;
-use crate::glob;
 
 /// Which replies a client wants (CLIENT REPLY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Clients {
                 reply.push(3);
                 [&b"message"[..], channel.as_bytes(), message.as_bytes()].iter().for_each(|p| reply.bulk(p));
             }
-            for pattern in client.patterns.iter().filter(|p| glob::matches(p, channel.as_bytes(), false)) {
+            for pattern in client.patterns.iter().filter(|p| glob_match(p, channel.as_bytes(), false)) {
                 reply.push(4);
                 let parts = [&b"pmessage"[..], pattern.as_slice(), channel.as_bytes(), message.as_bytes()];
                 parts.iter().for_each(|p| reply.bulk(p));

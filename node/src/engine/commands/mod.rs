@@ -78,12 +78,6 @@ impl Command {
     pub fn has(&self, flags: Flags) -> bool {
         self.spec.flags.has(flags)
     }
-
-    /// Whether `args` arguments (the name included) are as many as the command takes.
-    pub fn arity_fits(&self, args: usize) -> bool {
-        let arity = self.spec.arity as isize;
-        if arity >= 0 { args as isize == arity } else { args as isize >= -arity }
-    }
 }
 
 /// All commands by name.

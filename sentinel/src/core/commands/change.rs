@@ -8,7 +8,7 @@ use crate::core::model::Target;
 use crate::core::registry::Unresolved;
 use crate::core::timers::Ms;
 use crate::core::{Core, Level};
-use crate::glob;
+use redoubt_wire::glob::glob_match;
 
 /// Why an option of SENTINEL SET was not taken.
 enum Refused {
@@ -54,7 +54,7 @@ impl Core {
     pub(super) fn reset(&mut self, call: &mut Call) -> Answer {
         let pattern = call.args[0].clone().into_bytes();
         let hit: Vec<usize> = (0..self.masters.len())
-            .filter(|m| glob::matches(&pattern, self.masters[*m].name().as_bytes(), false))
+            .filter(|m| glob_match(&pattern, self.masters[*m].name().as_bytes(), false))
             .collect();
         for m in &hit {
             self.reset_master(*m, call.now);

@@ -4,7 +4,7 @@ use super::change::{parse_u64, refuse};
 use super::{Answer, Call};
 use crate::core::config::yes_no;
 use crate::core::{Core, Output};
-use crate::glob;
+use redoubt_wire::glob::glob_match;
 
 /// The parameters of SENTINEL CONFIG, in the order in which GET shows them.
 const PARAMETERS: [&str; 7] = [
@@ -85,7 +85,7 @@ impl Core {
         let patterns = call.args[1..].to_vec();
         let shown: Vec<&str> = PARAMETERS
             .into_iter()
-            .filter(|p| patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), p.as_bytes(), true)))
+            .filter(|p| patterns.iter().any(|pattern| glob_match(pattern.as_bytes(), p.as_bytes(), true)))
             .collect();
         let g = &self.globals;
         let yes_no = |b: bool| if b { "yes" } else { "no" }.to_string();
