@@ -47,6 +47,8 @@ enum BenchVerb {
     Speed(SpeedArgs),
     /// Bytes that a small key costs.
     Memory(MemoryArgs),
+    /// The longest turns of a server while its table grows and shrinks, in processor time.
+    Pauses(PausesArgs),
 }
 
 #[derive(Args, Debug)]
@@ -216,6 +218,18 @@ struct MemoryArgs {
     keys: u64,
 }
 
+#[derive(Args, Debug)]
+struct PausesArgs {
+    #[command(flatten)]
+    servers: ServersArgs,
+    /// How many keys the table grows to, of 16 bytes with values of 16
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    keys: u64,
+    /// Commands of one turn
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=200))]
+    batch: usize,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Verb::RunChild(launch) = cli.verb {
@@ -273,6 +287,7 @@ async fn dispatch(verb: Verb) -> Result<()> {
         Verb::Bench(BenchVerb::Failover(args)) => bench_failover(args).await,
         Verb::Bench(BenchVerb::Speed(args)) => bench_speed(args).await,
         Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
+        Verb::Bench(BenchVerb::Pauses(args)) => bench_pauses(args).await,
         Verb::RunChild(launch) => Err(launch.run()),
     }
 }
@@ -328,6 +343,18 @@ async fn bench_memory(args: MemoryArgs) -> Result<()> {
     let costs = bench::memory::run(&args.servers.contestants()?, args.keys, args.servers.keep).await?;
     print!("{}", bench::memory::table(&costs));
     save(args.servers.json, &costs)
+}
+
+async fn bench_pauses(args: PausesArgs) -> Result<()> {
+    let options = bench::pauses::Options {
+        contestants: args.servers.contestants()?,
+        keys: args.keys,
+        batch: args.batch,
+        keep: args.servers.keep,
+    };
+    let phases = bench::pauses::run(&options).await?;
+    print!("{}", bench::pauses::table(&phases));
+    save(args.servers.json, &phases)
 }
 
 fn save(path: Option<PathBuf>, results: &impl serde::Serialize) -> Result<()> {
