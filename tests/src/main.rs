@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use redoubt_lab::bench::{self, Contestant, peers};
-use redoubt_lab::binaries::Binaries;
+use redoubt_lab::binaries::{self, Binaries};
 use redoubt_lab::deployment::Shape;
 use redoubt_lab::failover::{Fault, Plan};
 use redoubt_lab::launcher::Launch;
@@ -207,6 +207,9 @@ struct SpeedArgs {
     /// Requests in one write, one measurement for each
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 16], value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pipeline: Vec<usize>,
+    /// Measure a loop as well that answers with constants: what the kernel takes, below which no server can go
+    #[arg(long)]
+    floor: bool,
 }
 
 #[derive(Args, Debug)]
@@ -320,8 +323,12 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
 }
 
 async fn bench_speed(args: SpeedArgs) -> Result<()> {
+    let mut contestants = args.servers.contestants()?;
+    if args.floor {
+        contestants.push(Contestant { name: bench::speed::FLOOR.into(), program: binaries::bare_loop()? });
+    }
     let options = bench::speed::Options {
-        contestants: args.servers.contestants()?,
+        contestants,
         rounds: args.rounds,
         duration: Duration::from_millis(args.duration_ms),
         keyspace: args.keyspace,
