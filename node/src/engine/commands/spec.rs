@@ -6,7 +6,8 @@
 //! (arity, flags, categories, key positions, argument syntax, versions) are those of Redis 7.2.
 
 use super::keys::{KeyFinder, KeySpec};
-use crate::bits::bits;
+pub use redoubt_wire::acl::Categories;
+use redoubt_wire::bits;
 use std::borrow::Cow;
 
 bits! {
@@ -57,81 +58,6 @@ bits! {
         /// Exists in Sentinel too.
         SENTINEL = 21,
     }
-}
-
-bits! {
-    /// ACL categories.
-    pub struct Categories(u32) {
-        /// `@keyspace`.
-        KEYSPACE = 0,
-        /// `@read`, implied by the flag READONLY.
-        READ = 1,
-        /// `@write`, implied by the flag WRITE.
-        WRITE = 2,
-        /// `@set`.
-        SET = 3,
-        /// `@sortedset`.
-        SORTEDSET = 4,
-        /// `@list`.
-        LIST = 5,
-        /// `@hash`.
-        HASH = 6,
-        /// `@string`.
-        STRING = 7,
-        /// `@bitmap`.
-        BITMAP = 8,
-        /// `@hyperloglog`.
-        HYPERLOGLOG = 9,
-        /// `@geo`.
-        GEO = 10,
-        /// `@stream`.
-        STREAM = 11,
-        /// `@pubsub`, implied by the flag PUBSUB.
-        PUBSUB = 12,
-        /// `@admin`, implied by the flag ADMIN.
-        ADMIN = 13,
-        /// `@fast`, implied by the flag FAST.
-        FAST = 14,
-        /// `@slow`: every command that is not `@fast`.
-        SLOW = 15,
-        /// `@blocking`, implied by the flag BLOCKING.
-        BLOCKING = 16,
-        /// `@dangerous`, implied by the flag ADMIN.
-        DANGEROUS = 17,
-        /// `@connection`.
-        CONNECTION = 18,
-        /// `@transaction`.
-        TRANSACTION = 19,
-        /// `@scripting`.
-        SCRIPTING = 20,
-    }
-}
-
-impl Categories {
-    /// Names of the categories, in the order in which replies list them.
-    pub const NAMES: [(&'static str, Categories); 21] = [
-        ("keyspace", Self::KEYSPACE),
-        ("read", Self::READ),
-        ("write", Self::WRITE),
-        ("set", Self::SET),
-        ("sortedset", Self::SORTEDSET),
-        ("list", Self::LIST),
-        ("hash", Self::HASH),
-        ("string", Self::STRING),
-        ("bitmap", Self::BITMAP),
-        ("hyperloglog", Self::HYPERLOGLOG),
-        ("geo", Self::GEO),
-        ("stream", Self::STREAM),
-        ("pubsub", Self::PUBSUB),
-        ("admin", Self::ADMIN),
-        ("fast", Self::FAST),
-        ("slow", Self::SLOW),
-        ("blocking", Self::BLOCKING),
-        ("dangerous", Self::DANGEROUS),
-        ("connection", Self::CONNECTION),
-        ("transaction", Self::TRANSACTION),
-        ("scripting", Self::SCRIPTING),
-    ];
 }
 
 bits! {
