@@ -12,6 +12,7 @@ pub mod directives;
 pub mod glob;
 pub mod log;
 pub mod quoting;
+pub mod replace;
 pub mod resp;
 pub mod slots;
 

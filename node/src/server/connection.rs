@@ -271,7 +271,7 @@ impl<S: Socket> Connection<S> {
         };
         let mut turn = Turn::More;
         for n in 0..COMMANDS_PER_TURN {
-            limits.authenticated = batch.session().authenticated;
+            limits.authenticated = batch.may_command();
             if n % LOOK_AHEAD == 0 && (n > 0 || self.pipelines) && !self.parser.is_midway() {
                 look_ahead(&mut self.scout, self.input.pending(), &limits, &mut batch);
             }

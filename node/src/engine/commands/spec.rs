@@ -135,6 +135,20 @@ pub struct Docs {
     pub arguments: &'static [Argument],
 }
 
+/// Which arguments are channels, or patterns of channels, to be held against the rules of a user. To
+/// unsubscribe needs no permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelArgs {
+    /// None.
+    None,
+    /// The first.
+    First,
+    /// All.
+    All,
+    /// All, and they are patterns.
+    AllPatterns,
+}
+
 /// What is known of a command without running it.
 #[derive(Debug)]
 pub struct CommandSpec {
@@ -152,6 +166,8 @@ pub struct CommandSpec {
     pub key_specs: &'static [KeySpec],
     /// Finds the keys of a call that the key specs cannot describe.
     pub key_finder: Option<KeyFinder>,
+    /// Which of its arguments are channels that it publishes or subscribes to.
+    pub channels: ChannelArgs,
     /// Hints for proxies and clients.
     pub tips: &'static [&'static str],
     /// Its documentation.
@@ -221,6 +237,7 @@ pub const fn command(
         own_categories: Categories::NONE,
         key_specs: &[],
         key_finder: None,
+        channels: ChannelArgs::None,
         tips: &[],
         docs,
         subcommands: &[],
@@ -252,6 +269,11 @@ impl CommandSpec {
     /// The function that finds what its key specs cannot describe.
     pub const fn key_finder(self, finder: KeyFinder) -> Self {
         CommandSpec { key_finder: Some(finder), ..self }
+    }
+
+    /// Which of its arguments are channels.
+    pub const fn channels(self, channels: ChannelArgs) -> Self {
+        CommandSpec { channels, ..self }
     }
 
     /// Hints for proxies and clients.
