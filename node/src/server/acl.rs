@@ -6,7 +6,7 @@ use std::path::Path;
 use rand::RngCore;
 use redoubt_wire::acl::{Users, answers};
 use redoubt_wire::directives::Directive;
-use redoubt_wire::replace::replace_file;
+use redoubt_wire::replace::{Recovered, recover, replace};
 use redoubt_wire::{notice, warning};
 
 use super::shared::Shared;
@@ -48,8 +48,16 @@ pub fn warn_of(config: &Config, users: &Users) {
     }
 }
 
+/// The text of the ACL file; what interrupted its last rewrite is finished first.
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     let told = |error: io::Error| format!("Error loading ACLs, opening file '{}': {error}", file.display());
+    if let Some(Recovered { found_text }) = recover(file).map_err(told)? {
+        warning!(
+            "Finished an interrupted ACL SAVE of {}. What stood there is kept as {}",
+            file.display(),
+            found_text.display()
+        );
+    }
     std::fs::read(file).map_err(told)
 }
 
@@ -70,7 +78,7 @@ impl Shared {
 
 /// ACL SAVE; why it fails is in the log.
 pub(super) fn save_users(file: &Path, text: &[u8]) -> Result<(), &'static str> {
-    replace_file(file, text).map_err(|error| {
+    replace(file, text).map(drop).map_err(|error| {
         warning!("ACL SAVE: {}: {error}", file.display());
         answers::NOT_SAVED
     })

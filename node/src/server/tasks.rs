@@ -1,17 +1,16 @@
 //! Carries out what a command asked of the outside, and answers in its place.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redoubt_wire::replace::replace_file;
+use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::{log, notice, warning};
 
 use super::persistence::SaveError;
 use super::shared::Shared;
 use super::{acl, clock};
-use crate::config::{ChangeError, Config, LogLevel};
+use crate::config::{ChangeError, LogLevel};
 use crate::engine::request::Task;
 use crate::engine::session::ClientId;
 
@@ -147,7 +146,11 @@ impl Shared {
             let engine = &self.lock().engine;
             (engine.config.clone(), engine.user_lines())
         };
-        rewrite(&config, users, file).map_err(|error| {
+        let old = match std::fs::read(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other,
+        };
+        old.and_then(|old| replace(file, &config.rewrite(&old, users))).map_err(|error| {
             warning!("CONFIG REWRITE failed: {}: {error}", file.display());
             format!("ERR Rewriting config file: {error}")
         })?;
@@ -211,14 +214,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Ok(result) => result,
         Err(fault) => std::panic::resume_unwind(fault.into_panic()),
     }
-}
-
-/// Writes the configuration and the users into the text of the file.
-fn rewrite(config: &Config, users: Vec<Vec<u8>>, file: &Path) -> std::io::Result<()> {
-    let old = match std::fs::read(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    replace_file(file, &config.rewrite(&old, users))
 }
