@@ -22,6 +22,7 @@ use super::worker::Workers;
 use super::{acl, clock, cron, facts, replication, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
+use crate::engine::acl::CATALOG;
 
 const USAGE: &str = "usage: redoubt-node [FILE] [-] [--name value ...]
 
@@ -74,7 +75,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     };
     enter(&config.dir, &directives)?;
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
-    let users = acl::users_at_start(&config, &loaded.users)?;
+    let users = acl::origin(&config, &loaded.users).users(&CATALOG).map_err(|why| format!("\n{why}"))?;
     // Before any thread exists: a daemon is a fork.
     if config.daemonize {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
@@ -89,7 +90,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     for warning in &loaded.warnings {
         warning!("{warning}");
     }
-    acl::warn_of(&config, &users);
+    acl::origin(&config, &loaded.users).warn(&users);
     if config.disable_thp
         && let Err(error) = nix::sys::prctl::set_thp_disable(true)
     {

@@ -46,9 +46,6 @@ pub const NO_FILE: &str = "ERR This Redis instance is not configured to use an A
 pub const NOT_SAVED: &str =
     "ERR There was an error trying to save the ACLs. Please check the server logs for more information";
 
-/// Why a program does not start with both kinds of users.
-pub const FILE_AND_LINES: &str = "Configuring Redis with users defined in redis.conf and at the same setting an ACL file path is invalid. This setup is very likely to lead to configuration errors and security holes, please define either an ACL file or declare users directly in your redis.conf, but not both.";
-
 /// The error of ACL DELUSER for the default user.
 pub const DEFAULT_STAYS: &str = "ERR The 'default' user cannot be removed";
 

@@ -10,8 +10,8 @@
 //!          password  keys               channels  commands       one more selector
 //! ```
 //!
-//! Nothing here does I/O or knows a command: files are texts, and time, randomness and the keys of a
-//! call come from the program. Texts of errors and descriptions are those of Redis 7.2. Two words that
+//! Nothing here knows a command, and nothing but [`file`] does I/O: time, randomness and the keys of a call
+//! come from the program. Texts of errors and descriptions are those of Redis 7.2. Two words that
 //! Redis takes are refused, since it cannot read back what it makes of them: a first argument with
 //! blanks in it, and a selector with unbalanced quotes.
 
@@ -19,6 +19,7 @@ pub mod answers;
 mod catalog;
 mod check;
 mod command_rules;
+pub mod file;
 mod log;
 mod password;
 pub mod rule;
