@@ -41,8 +41,23 @@ pub(super) const SUBCOMMANDS: [(&str, i32, &str, &str); 13] = [
     ("whoami", 2, "Tells as which user this connection is logged in.", "6.0.0"),
 ];
 
-/// Subcommands of COMMAND that rules may name.
-const OF_COMMAND: [&str; 7] = ["count", "docs", "getkeys", "getkeysandflags", "help", "info", "list"];
+/// Commands that rules may name beside those of the table: the subcommands of COMMAND, and what else a
+/// redis-sentinel has.
+const OTHERS: [&str; 13] = [
+    "client|caching",
+    "client|pause",
+    "client|tracking",
+    "client|trackinginfo",
+    "client|unblock",
+    "client|unpause",
+    "command|count",
+    "command|docs",
+    "command|getkeys",
+    "command|getkeysandflags",
+    "command|help",
+    "command|info",
+    "command|list",
+];
 
 /// Subcommands that are not for administrators, of containers most of whose subcommands are.
 const FOR_ALL: [&str; 5] = ["acl|cat", "acl|genpass", "acl|help", "acl|whoami", "sentinel|help"];
@@ -52,10 +67,8 @@ const FOR_ADMINISTRATORS: [&str; 3] = ["client|kill", "client|list", "client|no-
 
 /// The Sentinel's commands, as rules speak of them.
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let mut commands = command_table::names_and_categories();
-    commands.extend(OF_COMMAND.map(|sub| (format!("command|{sub}"), Categories::NONE)));
-    let with_all = commands.iter().map(|(name, own)| (name.as_str(), categories(name, *own)));
-    Catalog::new(with_all)
+    let commands = command_table::names_and_categories();
+    Catalog::new(commands.iter().map(|(name, own)| (name.as_str(), categories(name, *own))), &OTHERS)
 });
 
 /// The categories of a command, where the table has them, or of a subcommand.
@@ -69,7 +82,7 @@ fn categories(full_name: &str, own: Categories) -> Categories {
     if admin {
         all = all.with(Categories::ADMIN).with(Categories::DANGEROUS);
     }
-    if matches!(container, "client" | "command") {
+    if container == "client" {
         all = all.with(Categories::CONNECTION);
     }
     all

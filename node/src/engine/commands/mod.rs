@@ -38,6 +38,7 @@ pub mod lists;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
+pub mod redis;
 pub mod replication;
 pub mod server;
 pub mod sets;
