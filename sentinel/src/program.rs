@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::core::Core;
 use crate::core::config::Config;
+use crate::driver::acl::Acl;
 use crate::driver::settings::Settings;
 use crate::driver::{Driver, Event, Events, server};
 
@@ -105,6 +106,7 @@ async fn serve(
     file: PathBuf,
     resolved: BTreeMap<String, String>,
 ) -> Result<i32, String> {
+    let acl = Acl::at_start(&settings.acl, config.globals.requirepass.as_deref())?;
     let (events, queue) = tokio::sync::mpsc::unbounded_channel();
     let listeners = listen(&settings)?;
     watch_signals(&events)?;
@@ -122,7 +124,7 @@ async fn serve(
         server::serve(listener, ids.clone(), settings.keepalive_s, events.clone());
     }
     let core = Core::new(config, resolved, rand::random(), Driver::first_now());
-    Ok(Driver::new(core, settings, file, events).run(queue).await)
+    Ok(Driver::new(core, settings, acl, file, events).run(queue).await)
 }
 
 /// Opens all listening sockets. An address with a leading `-` may be one this machine lacks.

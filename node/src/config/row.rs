@@ -7,7 +7,7 @@
 
 use super::codec::memory;
 use super::table::Config;
-use crate::bits::bits;
+use redoubt_wire::bits;
 use std::borrow::Cow;
 
 /// Where the arguments of a directive come from; a few directives add up in a file and replace on command.

@@ -3,7 +3,7 @@
 
 use super::codec::{Choice, decimal, memory, memory_text, not_a_choice, single};
 use super::row::{Codec, Line, Source, ValueError, WRONG_NUMBER};
-use crate::bits::bits;
+use redoubt_wire::bits;
 use redoubt_wire::quoting::{quote, quote_always};
 
 /// Arguments as text, in which invalid UTF-8 becomes the replacement character.

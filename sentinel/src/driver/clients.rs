@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use redoubt_wire::acl::User;
 use redoubt_wire::glob::glob_match;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
@@ -32,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) lib_version: String,
     pub(crate) protocol: Protocol,
     pub(crate) authenticated: bool,
+    /// The user it is logged in as, with the rules in force.
+    pub(crate) user: Arc<User>,
     pub(crate) no_evict: bool,
     pub(crate) reply_mode: ReplyMode,
     pub(crate) channels: BTreeSet<Vec<u8>>,
@@ -58,8 +62,8 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Takes a client in, or turns it away when there are `most` already.
-    pub(crate) fn add(&mut self, new: NewClient, most: usize, now: Ms) {
+    /// Takes a client in as the default user, or turns it away when there are `most` already.
+    pub(crate) fn add(&mut self, new: NewClient, user: &Arc<User>, most: usize, now: Ms) {
         if self.all.len() >= most {
             new.connection.send(b"-ERR max number of clients reached\r\n");
             return new.connection.close();
@@ -73,7 +77,8 @@ impl Clients {
             lib_name: String::new(),
             lib_version: String::new(),
             protocol: Protocol::Resp2,
-            authenticated: false,
+            authenticated: user.is_open(),
+            user: user.clone(),
             no_evict: false,
             reply_mode: ReplyMode::On,
             channels: BTreeSet::new(),

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use redoubt_wire::directives::{ConfigError, Directive};
 use redoubt_wire::log::Level;
 
+use super::acl;
 use crate::core::config::{Config, yes_no};
 
 /// Where to listen, what to log, who may connect.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub keepalive_s: u64,
     /// Connections accepted at a time.
     pub maxclients: usize,
+    /// Who may log in, and what they may do.
+    pub acl: acl::Settings,
     /// Directives that were passed over.
     pub without_effect: Vec<String>,
 }
@@ -55,6 +58,7 @@ impl Default for Settings {
             backlog: 511,
             keepalive_s: 300,
             maxclients: 10000,
+            acl: acl::Settings::default(),
             without_effect: Vec::new(),
         }
     }
@@ -102,7 +106,7 @@ impl Settings {
                 if !args.is_empty() {
                     sentinel.push((at, args));
                 }
-            } else {
+            } else if !settings.acl.apply(directive).map_err(|text| directive.error(text))? {
                 let words: Vec<&str> = args.iter().map(String::as_str).collect();
                 settings.apply(&directive.name, &words, config).map_err(|text| directive.error(text))?;
             }
@@ -138,10 +142,6 @@ impl Settings {
             ("requirepass", &[pass]) => {
                 config.globals.requirepass = (!pass.is_empty()).then(|| pass.to_string());
             }
-            ("user", ["default", rules @ ..]) => config.globals.requirepass = default_user(rules)?,
-            ("user", _) => {
-                return Err("users other than default are not supported: use requirepass".into());
-            }
             ("timeout", &["0"]) => {}
             (name, _) if WITHOUT_EFFECT.contains(&name) => self.without_effect.push(name.to_string()),
             (
@@ -156,28 +156,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// The password of `user default …`, a line that redis-sentinel writes when it rewrites its file.
-fn default_user(rules: &[&str]) -> Result<Option<String>, String> {
-    let mut password = None;
-    for rule in rules {
-        match *rule {
-            "on"
-            | "nopass"
-            | "sanitize-payload"
-            | "skip-sanitize-payload"
-            | "~*"
-            | "&*"
-            | "+@all"
-            | "allkeys"
-            | "allchannels"
-            | "allcommands" => {}
-            r if r.starts_with('>') => password = Some(r[1..].to_string()),
-            r => return Err(format!("'{r}' is not supported for the default user: use requirepass")),
-        }
-    }
-    Ok(password)
 }
 
 fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
@@ -221,7 +199,9 @@ mod tests {
             ("port", "wrong number of arguments"),
             ("frobnicate 1", "Bad directive or wrong number of arguments"),
             ("tls-port 1", "TLS is not supported"),
-            ("user bob on", "use requirepass"),
+            ("aclfile", "wrong number of arguments"),
+            ("acllog-max-len x", "argument couldn't be parsed into an integer"),
+            ("acl-pubsub-default x", "argument(s) must be one of the following: allchannels, resetchannels"),
             ("sentinel quorum m 1", "Unrecognized sentinel configuration statement."),
         ] {
             let error = load(&format!("dir /tmp\n{text}")).unwrap_err();

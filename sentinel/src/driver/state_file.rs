@@ -81,6 +81,7 @@ fn key_of(line: &str) -> Option<String> {
     let lower = |n: usize| words.get(n).map(|w| w.to_ascii_lowercase());
     match lower(0)?.as_str() {
         "loglevel" => Some("loglevel".into()),
+        "user" => Some(format!("user {}", words.get(1)?)),
         "sentinel" => {
             let option = lower(1)?.replace("known-slave", "known-replica");
             if GLOBAL.contains(&option.as_str()) {

@@ -18,6 +18,7 @@ use super::request::{Hole, Task};
 use super::session::Session;
 use crate::config::KeyspaceEvents;
 
+pub mod acl;
 pub mod args;
 pub mod client;
 pub mod config;
@@ -37,6 +38,7 @@ pub mod lists;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
+pub mod redis;
 pub mod replication;
 pub mod server;
 pub mod sets;
@@ -217,6 +219,7 @@ impl Cx<'_> {
 /// Every row: the families' tables one after the other.
 fn rows() -> Vec<Row> {
     [
+        acl::ROWS,
         client::ROWS,
         config::ROWS,
         connection::ROWS,
