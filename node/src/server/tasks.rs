@@ -1,17 +1,16 @@
 //! Carries out what a command asked of the outside, and answers in its place.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::{log, notice, warning};
 
 use super::clock;
 use super::persistence::SaveError;
 use super::shared::Shared;
-use crate::config::{ChangeError, Config, LogLevel};
+use crate::config::{ChangeError, LogLevel};
 use crate::engine::request::Task;
 use crate::engine::session::ClientId;
 
@@ -138,7 +137,11 @@ impl Shared {
             ));
         }
         let config = self.lock().engine.config.clone();
-        rewrite(&config, file).map_err(|error| {
+        let old = match std::fs::read(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other,
+        };
+        old.and_then(|old| replace(file, &config.rewrite(&old))).map_err(|error| {
             warning!("CONFIG REWRITE failed: {}: {error}", file.display());
             format!("ERR Rewriting config file: {error}")
         })?;
@@ -194,22 +197,4 @@ pub fn log_level(level: LogLevel) -> log::Level {
         LogLevel::Warning => log::Level::Warning,
         LogLevel::Nothing => log::Level::Nothing,
     }
-}
-
-/// Writes beside the file, syncs, and renames; the file's mode stays.
-fn rewrite(config: &Config, file: &Path) -> std::io::Result<()> {
-    let old = match std::fs::read(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let dir = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let mut temp = tempfile::NamedTempFile::new_in(&dir)?;
-    temp.write_all(&config.rewrite(&old))?;
-    if let Ok(metadata) = std::fs::metadata(file) {
-        temp.as_file().set_permissions(metadata.permissions())?;
-    }
-    temp.as_file().sync_all()?;
-    temp.persist(file).map_err(|e| e.error)?;
-    std::fs::File::open(&dir)?.sync_all()
 }

@@ -17,9 +17,11 @@ mod session;
 pub mod settings;
 mod state_file;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Instant;
 
+use redoubt_wire::replace::Replaced;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::timers::Ms;
@@ -162,10 +164,23 @@ impl Driver {
         let (file, events) = (self.state_file.clone(), self.events.clone());
         tokio::task::spawn_blocking(move || {
             let result = state_file::save(&file, &lines).map_err(|e| format!("{}: {e}", file.display()));
+            if let Ok(Replaced::InPlace(reason)) = &result {
+                static TOLD: Once = Once::new();
+                TOLD.call_once(|| warn_of_writing_in_place(&file, reason));
+            }
+            let result = result.map(drop);
             // The loop is gone only when the process ends.
             drop(events.send(Event::Core(Input::Persisted { seq, result })));
         });
     }
+}
+
+fn warn_of_writing_in_place(file: &Path, reason: &std::io::Error) {
+    redoubt_wire::log::warning!(
+        "The config file {} cannot be replaced as a whole: {reason}. It is written in place instead, with a copy beside \
+         it meanwhile. To have it replaced, give this process the folder of the file (mount the folder, not the file).",
+        file.display()
+    );
 }
 
 fn log(level: Level, text: &str) {
