@@ -9,6 +9,7 @@
 pub mod directives;
 pub mod glob;
 pub mod log;
+pub mod notify;
 pub mod quoting;
 pub mod replace;
 pub mod resp;

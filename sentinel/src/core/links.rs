@@ -6,6 +6,7 @@
 
 use super::link::{Channel, ConnId, ConnState, LinkKey, Pending};
 use super::model::{FailoverState, MasterId, Target};
+use super::names::Way;
 use super::timers::{Due, Ms, PING_INTERVAL_MS};
 use super::{Core, Level, Output};
 
@@ -51,8 +52,19 @@ impl Core {
                     due.at(now + patience);
                 }
                 Some(ConnState::Down { retry_at }) if due.passed(now, retry_at) => {
-                    self.open(key, channel, now);
-                    due.at(now + patience);
+                    let way = match channel {
+                        Channel::Commands => self.way(key, self.masters[m].cfg.down_after_ms, now),
+                        // It goes where the other one went.
+                        Channel::PubSub => Some(Way::Known),
+                    };
+                    match way {
+                        Some(Way::Known) => {
+                            self.open(key, channel, now);
+                            due.at(now + patience);
+                        }
+                        Some(Way::LookedUpUntil(at)) => due.at(at),
+                        None => {}
+                    }
                 }
                 _ => {}
             }

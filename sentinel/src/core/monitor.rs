@@ -224,7 +224,7 @@ impl Core {
     fn discover_replicas(&mut self, m: usize, info: &Info, now: Ms) {
         for (host, port) in &info.replicas {
             // A name that is still being looked up comes again with the next INFO.
-            let Ok(addr) = self.resolve(host, *port) else { continue };
+            let Ok(addr) = self.resolve(host, *port, now) else { continue };
             if let Some(target) = self.add_replica(m, addr, now) {
                 self.event(Level::Notice, "+slave", m, &target, "");
                 self.save();

@@ -5,7 +5,7 @@ use redoubt_wire::resp::number::parse_integer;
 use super::{Answer, Call};
 use crate::core::config::{MasterConfig, valid_master_name};
 use crate::core::model::Target;
-use crate::core::registry::Unresolved;
+use crate::core::names::Unresolved;
 use crate::core::timers::Ms;
 use crate::core::{Core, Level};
 use redoubt_wire::glob::glob_match;
@@ -30,7 +30,7 @@ impl Core {
         if !valid_master_name(&name) {
             return refuse(call, "Invalid master name");
         }
-        let addr = match self.resolve(&host, port) {
+        let addr = match self.resolve(&host, port, call.now) {
             Ok(addr) => addr,
             Err(Unresolved::Pending) => return Answer::AfterLookup(host),
             Err(Unresolved::Invalid) => return refuse(call, "Invalid IP address or hostname specified"),

@@ -30,7 +30,7 @@ pub(super) fn rewritten(old: &str, path: &Path, lines: &[StateLine]) -> Result<S
     let before = parse_yaml(old.as_bytes(), path).map_err(|e| e.to_string())?;
     let mut text: Vec<String> = old.lines().map(str::to_string).collect();
     let mut names: Vec<&str> = Vec::new();
-    for name in lines.iter().map(|l| name_of(l)).chain(before.iter().map(|d| d.name.as_str())) {
+    for name in lines.iter().map(name_of).chain(before.iter().map(|d| d.name.as_str())) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -296,7 +296,7 @@ mod tests {
     fn a_scalar_is_replaced_in_its_line() {
         let verbose = line("loglevel", "loglevel verbose");
         assert_eq!(
-            merge("loglevel: debug  # loud\nport: 1\n", &[verbose.clone()]),
+            merge("loglevel: debug  # loud\nport: 1\n", std::slice::from_ref(&verbose)),
             "loglevel: verbose  # loud\nport: 1\n"
         );
         assert_eq!(

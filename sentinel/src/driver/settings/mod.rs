@@ -4,18 +4,49 @@
 //! nothing to a Sentinel are named in the log; those that would mean something and are not
 //! supported end the program, since ignoring them would leave a gap nobody sees.
 
+mod without_effect;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use redoubt_wire::directives::{ConfigError, Directive};
-use redoubt_wire::log::Level;
+use redoubt_wire::directives::{ConfigError, Directive, memory};
+use redoubt_wire::log::{Level, syslog};
+use redoubt_wire::notify;
+
+use without_effect::WITHOUT_EFFECT;
 
 use crate::core::config::{Config, yes_no};
+
+/// How much may wait for a client before its connection is ended (`client-output-buffer-limit`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// At once beyond so many bytes; 0: no limit.
+    pub hard_bytes: usize,
+    /// Beyond so many bytes for longer than `soft_s`; 0: no limit.
+    pub soft_bytes: usize,
+    /// In seconds.
+    pub soft_s: u64,
+}
+
+/// Who supervises the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Supervision {
+    None,
+    Systemd,
+    /// systemd, if it is there.
+    Auto,
+}
+
+/// The parts of `syslog-…` directives, in force only together.
+struct Syslog {
+    enabled: bool,
+    config: syslog::Config,
+}
 
 /// Where to listen, what to log, who may connect.
 #[derive(Debug)]
 pub struct Settings {
-    /// TCP port.
+    /// TCP port; 0: none.
     pub port: u16,
     /// Addresses to listen on; one with a leading `-` may be missing.
     pub bind: Vec<String>,
@@ -23,20 +54,34 @@ pub struct Settings {
     pub bind_source: Option<IpAddr>,
     /// Without a password, only the local host may connect.
     pub protected_mode: bool,
+    /// Path of the Unix socket to listen on.
+    pub unixsocket: Option<PathBuf>,
+    /// Its mode; 0 leaves it to the umask.
+    pub unixsocketperm: u32,
     /// Log file; standard output if none.
     pub logfile: Option<PathBuf>,
+    /// The system's logger, if messages go there too.
+    pub syslog: Option<syslog::Config>,
     /// Log level.
     pub loglevel: Level,
     /// File that holds the process id while it runs.
     pub pidfile: Option<PathBuf>,
     /// Run in the background.
     pub daemonize: bool,
+    /// Who waits to hear that the Sentinel is ready.
+    supervision: Supervision,
     /// Connections that may wait to be accepted.
     pub backlog: i32,
     /// Seconds until a silent client is probed; 0: never.
     pub keepalive_s: u64,
+    /// Seconds after which a client that asks nothing is dropped; 0: never.
+    pub timeout_s: u64,
     /// Connections accepted at a time.
     pub maxclients: usize,
+    /// What may wait for clients that read no events.
+    pub normal_limit: OutputLimit,
+    /// What may wait for subscribers.
+    pub pubsub_limit: OutputLimit,
     /// Directives that were passed over.
     pub without_effect: Vec<String>,
 }
@@ -48,43 +93,38 @@ impl Default for Settings {
             bind: vec!["*".into(), "-::*".into()],
             bind_source: None,
             protected_mode: false,
+            unixsocket: None,
+            unixsocketperm: 0,
             logfile: None,
+            syslog: None,
             loglevel: Level::Notice,
             pidfile: None,
             daemonize: false,
+            supervision: Supervision::None,
             backlog: 511,
             keepalive_s: 300,
+            timeout_s: 0,
             maxclients: 10000,
+            normal_limit: OutputLimit::default(),
+            pubsub_limit: OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },
             without_effect: Vec::new(),
         }
     }
 }
 
-/// Directives of Redis that configure what a Sentinel does not have.
-const WITHOUT_EFFECT: &[&str] = &[
-    "always-show-logo",
-    "appendonly",
-    "crash-log-enabled",
-    "databases",
-    "enable-debug-command",
-    "enable-module-command",
-    "enable-protected-configs",
-    "hz",
-    "dynamic-hz",
-    "io-threads",
-    "latency-tracking-info-percentiles",
-    "locale-collate",
-    "proc-title-template",
-    "repl-diskless-sync-delay",
-    "save",
-    "set-proc-title",
-    "supervised",
-];
-
 impl Settings {
     /// Whether a client from elsewhere is turned away.
     pub(super) fn protected(&self, password: bool) -> bool {
         self.protected_mode && !password
+    }
+
+    /// Whether a service manager waits to hear that the Sentinel is ready.
+    pub(crate) fn supervised(&self) -> bool {
+        match self.supervision {
+            Supervision::None => false,
+            Supervision::Systemd => true,
+            Supervision::Auto => notify::is_expected(),
+        }
     }
 
     /// Sorts directives into settings and what to monitor.
@@ -94,6 +134,10 @@ impl Settings {
     pub fn load(directives: &[Directive], config: &mut Config) -> Result<Settings, ConfigError> {
         let mut settings = Settings::default();
         let mut sentinel: Vec<(usize, Vec<String>)> = Vec::new();
+        let mut syslog = Syslog {
+            enabled: false,
+            config: syslog::Config { ident: "sentinel".into(), facility: syslog::Facility::LOCAL0 },
+        };
         for (at, directive) in directives.iter().enumerate() {
             let args: Vec<String> =
                 directive.args.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
@@ -104,9 +148,15 @@ impl Settings {
                 }
             } else {
                 let words: Vec<&str> = args.iter().map(String::as_str).collect();
-                settings.apply(&directive.name, &words, config).map_err(|text| directive.error(text))?;
+                let name = directive.name.as_str();
+                let taken = syslog.apply(name, &words).and_then(|known| match known {
+                    true => Ok(()),
+                    false => settings.apply(name, &words, config),
+                });
+                taken.map_err(|text| directive.error(text))?;
             }
         }
+        settings.syslog = syslog.enabled.then_some(syslog.config);
         config.globals.port = settings.port;
         config.globals.loglevel = settings.loglevel.name().to_string();
         config.load(&sentinel).map_err(|(at, text)| directives[at].error(text))?;
@@ -115,8 +165,13 @@ impl Settings {
 
     fn apply(&mut self, name: &str, args: &[&str], config: &mut Config) -> Result<(), String> {
         match (name, args) {
-            ("port", &[p]) => self.port = number(p, 1, 65535)? as u16,
+            ("port", &[p]) => self.port = number(p, 0, 65535)? as u16,
             ("bind", hosts @ [_, ..]) => self.bind = hosts.iter().map(|h| h.to_string()).collect(),
+            ("unixsocket", &[path]) => self.unixsocket = (!path.is_empty()).then(|| path.into()),
+            ("unixsocketperm", &[mode]) => {
+                let mode = u32::from_str_radix(mode, 8).ok().filter(|m| *m <= 0o1777);
+                self.unixsocketperm = mode.ok_or("argument couldn't be parsed into an integer")?;
+            }
             ("bind-source-addr", &[""]) => self.bind_source = None,
             ("bind-source-addr", &[ip]) => {
                 self.bind_source = Some(ip.parse().map_err(|_| format!("'{ip}' is not an IP address"))?);
@@ -134,7 +189,22 @@ impl Settings {
             ("daemonize", &[v]) => self.daemonize = flag(v)?,
             ("tcp-backlog", &[n]) => self.backlog = number(n, 0, i32::MAX as u64)? as i32,
             ("tcp-keepalive", &[n]) => self.keepalive_s = number(n, 0, i32::MAX as u64)?,
+            ("timeout", &[n]) => self.timeout_s = number(n, 0, i32::MAX as u64)?,
             ("maxclients", &[n]) => self.maxclients = number(n, 1, u32::MAX.into())? as usize,
+            ("client-output-buffer-limit", groups @ [_, ..]) => self.output_limits(groups)?,
+            ("supervised", &[who]) => {
+                self.supervision = match who.to_ascii_lowercase().as_str() {
+                    "no" => Supervision::None,
+                    "systemd" => Supervision::Systemd,
+                    "auto" => Supervision::Auto,
+                    "upstart" => return Err("upstart is not supported: use systemd, auto or no".into()),
+                    _ => {
+                        return Err(
+                            "argument(s) must be one of the following: upstart, systemd, auto, no".into()
+                        );
+                    }
+                }
+            }
             ("requirepass", &[pass]) => {
                 config.globals.requirepass = (!pass.is_empty()).then(|| pass.to_string());
             }
@@ -142,11 +212,26 @@ impl Settings {
             ("user", _) => {
                 return Err("users other than default are not supported: use requirepass".into());
             }
-            ("timeout", &["0"]) => {}
             (name, _) if WITHOUT_EFFECT.contains(&name) => self.without_effect.push(name.to_string()),
             (
-                "port" | "bind-source-addr" | "protected-mode" | "dir" | "logfile" | "loglevel" | "pidfile"
-                | "daemonize" | "tcp-backlog" | "tcp-keepalive" | "maxclients" | "requirepass" | "bind",
+                "port"
+                | "bind-source-addr"
+                | "protected-mode"
+                | "dir"
+                | "logfile"
+                | "loglevel"
+                | "pidfile"
+                | "daemonize"
+                | "tcp-backlog"
+                | "tcp-keepalive"
+                | "maxclients"
+                | "requirepass"
+                | "bind"
+                | "unixsocket"
+                | "unixsocketperm"
+                | "timeout"
+                | "client-output-buffer-limit"
+                | "supervised",
                 _,
             ) => return Err("wrong number of arguments".into()),
             (name, _) if name.starts_with("tls-") => {
@@ -155,6 +240,54 @@ impl Settings {
             _ => return Err("Bad directive or wrong number of arguments".into()),
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// Groups of class, hard limit, soft limit and seconds.
+    fn output_limits(&mut self, words: &[&str]) -> Result<(), String> {
+        // All of them may stand in one word, as on a command line.
+        let words: Vec<&str> = words.iter().flat_map(|word| word.split_whitespace()).collect();
+        if !words.len().is_multiple_of(4) {
+            return Err("Wrong number of arguments in buffer limit configuration.".into());
+        }
+        for group in words.chunks_exact(4) {
+            let bytes = |text: &str| memory(text.as_bytes()).and_then(|n| usize::try_from(n).ok());
+            let limit = (|| {
+                let (hard_bytes, soft_bytes) = (bytes(group[1])?, bytes(group[2])?);
+                Some(OutputLimit { hard_bytes, soft_bytes, soft_s: group[3].parse().ok()? })
+            })();
+            let limit =
+                limit.ok_or("Error in hard, soft or soft_seconds setting in buffer limit configuration.")?;
+            match group[0].to_ascii_lowercase().as_str() {
+                "normal" => self.normal_limit = limit,
+                "pubsub" => self.pubsub_limit = limit,
+                // A Sentinel has none of those.
+                "replica" | "slave" => {}
+                _ => return Err("Invalid client class specified in buffer limit configuration.".into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Syslog {
+    /// Whether the directive was one of these.
+    fn apply(&mut self, name: &str, args: &[&str]) -> Result<bool, String> {
+        match (name, args) {
+            ("syslog-enabled", &[v]) => self.enabled = flag(v)?,
+            ("syslog-ident", &[ident]) => self.config.ident = ident.to_string(),
+            ("syslog-facility", &[name]) => {
+                self.config.facility = syslog::Facility::from_name(name).ok_or(
+                    "argument(s) must be one of the following: user, local0, local1, local2, local3, local4, local5, local6, local7",
+                )?;
+            }
+            ("syslog-enabled" | "syslog-ident" | "syslog-facility", _) => {
+                return Err("wrong number of arguments".into());
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
@@ -181,8 +314,10 @@ fn default_user(rules: &[&str]) -> Result<Option<String>, String> {
 }
 
 fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let number: i64 = text.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
     let fits = |n: &u64| (least..=most).contains(n);
-    text.parse().ok().filter(fits).ok_or(format!("argument must be between {least} and {most} inclusive"))
+    let number = u64::try_from(number).ok().filter(fits);
+    number.ok_or(format!("argument must be between {least} and {most} inclusive"))
 }
 
 fn flag(text: &str) -> Result<bool, String> {
@@ -217,7 +352,15 @@ mod tests {
     #[test]
     fn errors_name_file_line_and_reason() {
         for (text, reason) in [
-            ("port x", "argument must be between 1 and 65535 inclusive"),
+            ("port x", "argument couldn't be parsed into an integer"),
+            ("port 65536", "argument must be between 0 and 65535 inclusive"),
+            ("syslog-facility mail", "argument(s) must be one of the following: user, local0"),
+            (
+                "client-output-buffer-limit pubsub 1mb",
+                "Wrong number of arguments in buffer limit configuration.",
+            ),
+            ("client-output-buffer-limit all 0 0 0", "Invalid client class"),
+            ("supervised upstart", "upstart is not supported"),
             ("port", "wrong number of arguments"),
             ("frobnicate 1", "Bad directive or wrong number of arguments"),
             ("tls-port 1", "TLS is not supported"),
