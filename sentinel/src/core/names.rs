@@ -19,13 +19,13 @@ use super::{ClientId, Core, Level, Output};
 /// As long as a name of the DNS can be.
 const MAX_NAME_LEN: usize = 253;
 /// Names remembered; beyond, those that no link uses are forgotten.
-const MAX_NAMES: usize = 1024;
+pub(super) const MAX_NAMES: usize = 1024;
 /// What waits for names; beyond, hellos are dropped, which come again.
-const MAX_WAITING: usize = 256;
+pub(super) const MAX_WAITING: usize = 256;
 
 /// A host name.
 #[derive(Debug, Default)]
-struct Name {
+pub(super) struct Name {
     /// Its last address.
     ip: Option<String>,
     /// Since when it is being looked up, if it is.
@@ -66,10 +66,10 @@ pub(super) enum Way {
 /// All names. See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    by_host: BTreeMap<String, Name>,
+    pub(super) by_host: BTreeMap<String, Name>,
     /// The name whose lookup has just failed, while what waited for it is carried out.
     failed: Option<String>,
-    waiting: Vec<(String, Waiting)>,
+    pub(super) waiting: Vec<(String, Waiting)>,
 }
 
 impl Names {
@@ -214,130 +214,5 @@ impl Core {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::Input;
-    use super::super::config::Config;
-    use super::super::link::ConnId;
-    use super::*;
-
-    const START: Ms = 1_000_000;
-
-    /// A Sentinel that watches the master `db.example`, and what it wants done.
-    struct Watch {
-        core: Core,
-        now: Ms,
-        connects: Vec<(ConnId, String)>,
-        lookups: Vec<String>,
-    }
-
-    impl Watch {
-        fn new(known: &[(&str, &str)]) -> Watch {
-            let words = |line: &str| line.split(' ').map(str::to_string).collect();
-            let lines =
-                ["monitor m db.example 6379 1", "resolve-hostnames yes", "down-after-milliseconds m 10000"];
-            let directives: Vec<((), Vec<String>)> = lines.map(|line| ((), words(line))).into();
-            let mut config = Config::new(|_| true);
-            config.load(&directives).unwrap();
-            let known = known.iter().map(|(host, ip)| (host.to_string(), ip.to_string())).collect();
-            let core = Core::new(config, known, 1, START);
-            let mut watch = Watch { core, now: START, connects: Vec::new(), lookups: Vec::new() };
-            watch.pass(1);
-            watch
-        }
-
-        fn drain(&mut self) {
-            while let Some(output) = self.core.poll_output() {
-                match output {
-                    Output::Connect { conn, addr } => self.connects.push((conn, addr.ip)),
-                    Output::Resolve { host } => self.lookups.push(host),
-                    Output::Persist { seq, .. } => self.tell(Input::Persisted { seq, result: Ok(()) }),
-                    _ => {}
-                }
-            }
-        }
-
-        fn tell(&mut self, input: Input) {
-            self.core.handle(self.now, input);
-            self.drain();
-        }
-
-        /// Lets time pass as a driver does.
-        fn pass(&mut self, ms: Ms) {
-            let end = self.now + ms;
-            while self.now < end {
-                self.now = self.core.poll_timeout().clamp(self.now, end);
-                self.core.handle_timeout(self.now);
-                self.drain();
-                self.now = if self.core.poll_timeout() <= self.now { self.now + 1 } else { self.now };
-                if self.core.poll_timeout() > end {
-                    self.now = end;
-                }
-            }
-        }
-
-        fn answer(&mut self, ip: Option<&str>) {
-            let host = self.lookups.pop().expect("a lookup");
-            self.tell(Input::Resolved { host, ip: ip.map(str::to_string) });
-        }
-
-        /// The command connection stands, and then breaks.
-        fn connect_and_lose(&mut self) {
-            let (conn, _) = self.connects.pop().expect("an attempt");
-            self.tell(Input::Connected { conn, local_ip: Some("10.0.0.9".into()) });
-            self.pass(2_000);
-            self.connects.clear();
-            self.tell(Input::Disconnected { conn, reason: "reset".into() });
-        }
-    }
-
-    #[test]
-    fn a_name_without_an_address_is_looked_up_until_it_has_one() {
-        let mut w = Watch::new(&[]);
-        assert_eq!((w.lookups.as_slice(), w.connects.len()), (&["db.example".to_string()][..], 0));
-        w.answer(None);
-        w.pass(3_000);
-        assert_eq!((w.lookups.len(), w.connects.len()), (1, 0), "one lookup at a time");
-        w.answer(Some("10.0.0.1"));
-        assert_eq!(w.connects[0].1, "10.0.0.1");
-    }
-
-    #[test]
-    fn connections_go_to_the_last_address_while_the_name_service_is_silent() {
-        let mut w = Watch::new(&[("db.example", "10.0.0.1")]);
-        w.answer(Some("10.0.0.1"));
-        w.connect_and_lose();
-        assert_eq!((w.lookups.len(), w.connects.len()), (1, 0), "the name may lead elsewhere by now");
-        w.pass(LOOKUP_PATIENCE_MS);
-        assert_eq!(w.connects.len(), 1, "but an answer is not waited for");
-        w.connect_and_lose();
-        assert_eq!((w.lookups.len(), w.connects.len()), (1, 1), "the next time not at all");
-    }
-
-    #[test]
-    fn a_process_that_came_back_elsewhere_is_found() {
-        let mut w = Watch::new(&[("db.example", "10.0.0.1")]);
-        w.answer(Some("10.0.0.1"));
-        w.connect_and_lose();
-        w.pass(LOOKUP_PATIENCE_MS);
-        assert_eq!(w.connects.pop().unwrap().1, "10.0.0.1");
-        w.answer(Some("10.0.0.2"));
-        assert_eq!(w.connects.pop().unwrap().1, "10.0.0.2", "the attempt at the old address is given up");
-        assert_eq!(w.core.masters[0].me.addr.ip, "10.0.0.2");
-    }
-
-    #[test]
-    fn hellos_that_name_hosts_take_no_more_memory_than_they_may() {
-        let mut w = Watch::new(&[("db.example", "10.0.0.1")]);
-        for n in 0..3 * MAX_NAMES {
-            w.core.hello(&format!("host{n},1,id{n},1,m,db.example,6379,1"), w.now);
-        }
-        w.drain();
-        assert!(w.core.names.by_host.len() <= MAX_NAMES && w.lookups.len() <= MAX_NAMES);
-        assert!(w.core.names.waiting.len() <= MAX_WAITING);
-        assert_eq!(w.core.resolve("db.example", 1, w.now).unwrap().ip, "10.0.0.1");
     }
 }
