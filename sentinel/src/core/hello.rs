@@ -88,7 +88,7 @@ impl Core {
         let target = Target::Peer(hello.run_id.to_string());
         let known = self.masters[m].peers.get(hello.run_id).map(|p| p.me.addr.clone());
         if !known.is_some_and(|a| a.is(hello.host, hello.port)) {
-            let addr = match self.resolve(hello.host, hello.port, now) {
+            let addr = match self.resolve(hello.host, hello.port) {
                 Ok(addr) => addr,
                 Err(Unresolved::Pending) => {
                     return self.wait_for_name(hello.host, Waiting::Hello(text.to_string()));
@@ -101,7 +101,7 @@ impl Core {
             self.adopt_epoch(m, hello.epoch);
         }
         if hello.config_epoch > self.masters[m].config_epoch {
-            let addr = match self.resolve(hello.master_host, hello.master_port, now) {
+            let addr = match self.resolve(hello.master_host, hello.master_port) {
                 Ok(addr) => addr,
                 Err(Unresolved::Pending) => {
                     return self.wait_for_name(hello.master_host, Waiting::Hello(text.to_string()));

@@ -224,7 +224,7 @@ impl Core {
 
     fn discover_replicas(&mut self, m: usize, info: &Info, now: Ms) {
         for (host, port) in &info.replicas {
-            let addr = match self.resolve(host, *port, now) {
+            let addr = match self.resolve(host, *port) {
                 Ok(addr) => addr,
                 // It comes again with the next INFO.
                 Err(Unresolved::Pending) => continue,

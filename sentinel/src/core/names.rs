@@ -1,19 +1,19 @@
 //! Host names: what addresses they have, and who waits to know.
 //!
-//! A name is looked up when a connection to it is to be made, so that a process that came back at
-//! another address is found, and when somebody mentions it for the first time. Its last
-//! address is kept: while the name service is slow or gone, connections go to where the name
-//! was last, after a wait that is short beside down-after. So monitoring never depends on the
-//! name service answering, and asks it nothing as long as connections stand.
+//! A name is looked up with every attempt to connect, so that a process that came back at another
+//! address is found, and when somebody mentions it for the first time. No attempt waits for the
+//! answer: it goes to where the name led last, and is made anew if the name turns out to have
+//! moved. So monitoring does not depend on the name service answering, and asks it nothing as long
+//! as connections stand.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use redoubt_wire::resp::reply::Protocol;
 
-use super::link::{Channel, ConnState, LinkKey};
-use super::model::{Addr, MasterId};
-use super::timers::{LOOKUP_PATIENCE_MS, Ms};
+use super::link::LinkKey;
+use super::model::Addr;
+use super::timers::Ms;
 use super::{ClientId, Core, Level, Output};
 
 /// As long as a name of the DNS can be.
@@ -28,8 +28,8 @@ pub(super) const MAX_WAITING: usize = 256;
 pub(super) struct Name {
     /// Its last address.
     ip: Option<String>,
-    /// Since when it is being looked up, if it is.
-    asked_at: Option<Ms>,
+    /// It is being looked up.
+    asked: bool,
     /// When it was last looked up, with whatever outcome.
     answered_at: Option<Ms>,
     /// It had no address then, which was told.
@@ -54,15 +54,6 @@ pub(super) enum Unresolved {
     Invalid,
 }
 
-/// Whether a connection can be made.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// To the address of its link.
-    Known,
-    /// Its name is being looked up; at that time the last address will do.
-    LookedUpUntil(Ms),
-}
-
 /// All names. See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -80,13 +71,13 @@ impl Names {
     }
 }
 
-fn is_ip(host: &str) -> bool {
+pub(super) fn is_ip(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
 }
 
 impl Core {
     /// The address of `host`, which is an IP or, with `resolve-hostnames`, a name.
-    pub(super) fn resolve(&mut self, host: &str, port: u16, now: Ms) -> Result<Addr, Unresolved> {
+    pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<Addr, Unresolved> {
         if is_ip(host) {
             return Ok(Addr::of_ip(host, port));
         }
@@ -99,12 +90,12 @@ impl Core {
         if self.names.failed.as_deref() == Some(host) {
             return Err(Unresolved::Invalid);
         }
-        if self.look_up(host, now) { Err(Unresolved::Pending) } else { Err(Unresolved::Invalid) }
+        if self.look_up(host) { Err(Unresolved::Pending) } else { Err(Unresolved::Invalid) }
     }
 
     /// As [`Core::resolve`], but an address that is not known stays a name until it is.
-    pub(super) fn resolve_or_keep(&mut self, host: &str, port: u16, now: Ms) -> Addr {
-        self.resolve(host, port, now).unwrap_or_else(|_| Addr::of_ip(host, port))
+    pub(super) fn resolve_or_keep(&mut self, host: &str, port: u16) -> Addr {
+        self.resolve(host, port).unwrap_or_else(|_| Addr::of_ip(host, port))
     }
 
     pub(super) fn wait_for_name(&mut self, host: &str, what: Waiting) {
@@ -114,43 +105,27 @@ impl Core {
         }
     }
 
-    /// Whether a link's name has been looked up for the attempt to connect that is due now; if not,
-    /// it will be.
-    pub(super) fn way(&mut self, key: LinkKey, down_after: Ms, now: Ms) -> Option<Way> {
-        let addr = self.links.get(&key)?.addr.clone();
-        if is_ip(&addr.host) || !self.globals.resolve_hostnames {
-            return is_ip(&addr.ip).then_some(Way::Known);
+    /// Looks the name behind a connection up again, once a PING period at most: it may have moved.
+    pub(super) fn look_up_again(&mut self, host: &str, now: Ms) {
+        let last = self.names.by_host.get(host).and_then(|name| name.answered_at);
+        let due = last.is_none_or(|at| now >= at + self.timers.ping_period);
+        if self.globals.resolve_hostnames && !is_ip(host) && due {
+            self.look_up(host);
         }
-        let period = self.timers.ping_period;
-        let name = self.names.by_host.get(&addr.host);
-        let fresh = name.and_then(|n| n.answered_at).is_some_and(|at| now - at < period);
-        if !fresh && self.look_up(&addr.host, now) {
-            let asked_at = self.names.by_host.get(&addr.host).and_then(|n| n.asked_at).unwrap_or(now);
-            let until = asked_at + LOOKUP_PATIENCE_MS.min(down_after / 10);
-            if now < until {
-                return Some(Way::LookedUpUntil(until));
-            }
-        }
-        if is_ip(&addr.ip) {
-            return Some(Way::Known);
-        }
-        // Nothing is known: the answer will tell, or the next lookup.
-        Some(Way::LookedUpUntil(now + period))
     }
 
     /// Has a name looked up, unless it is already. False if there are too many of them.
-    fn look_up(&mut self, host: &str, now: Ms) -> bool {
+    fn look_up(&mut self, host: &str) -> bool {
         if self.names.by_host.len() >= MAX_NAMES && !self.names.by_host.contains_key(host) {
             let links = &self.links;
             let used = |host: &str| links.values().any(|link| link.addr.host == host);
-            self.names.by_host.retain(|host, name| name.asked_at.is_some() || used(host));
+            self.names.by_host.retain(|host, name| name.asked || used(host));
             if self.names.by_host.len() >= MAX_NAMES {
                 return false;
             }
         }
         let name = self.names.by_host.entry(host.to_string()).or_default();
-        if name.asked_at.is_none() {
-            name.asked_at = Some(now);
+        if !std::mem::replace(&mut name.asked, true) {
             self.out.push_back(Output::Resolve { host: host.to_string() });
         }
         true
@@ -159,7 +134,7 @@ impl Core {
     /// A lookup has ended: connections that waited for it are made, and what else did is done.
     pub(super) fn resolved(&mut self, host: &str, ip: Option<String>, now: Ms) {
         let Some(name) = self.names.by_host.get_mut(host) else { return };
-        name.asked_at = None;
+        name.asked = false;
         name.answered_at = Some(now);
         let failed_before = std::mem::replace(&mut name.failing, ip.is_none());
         match ip {
@@ -185,34 +160,24 @@ impl Core {
             }
         }
         self.names.failed = None;
-        let users: Vec<MasterId> = self
-            .links
-            .values()
-            .filter(|link| link.addr.host == host)
-            .flat_map(|link| link.users.iter().map(|(id, _)| *id))
-            .collect();
-        users.into_iter().for_each(|id| self.evaluate(id, now));
     }
 
     /// A name has a new address: whoever goes by that name moves there. Connections that stand are kept, as
-    /// somebody answers on them; those on their way to the old address are turned.
+    /// somebody answers on them; attempts at the old address are given up.
     fn name_moved(&mut self, host: &str, ip: &str, now: Ms) {
-        let mut turned = Vec::new();
-        for (key, link) in self.links.iter_mut().filter(|(_, l)| l.addr.host == host) {
-            link.addr.ip = ip.to_string();
-            for channel in [Channel::Commands, Channel::PubSub] {
-                if matches!(link.state_mut(channel), Some(ConnState::Connecting { .. })) {
-                    turned.push((*key, channel));
-                }
-            }
-        }
-        turned.into_iter().for_each(|(key, channel)| self.close_channel(key, channel, now));
         for master in &mut self.masters {
             for target in master.targets() {
                 if let Some(i) = master.instance_mut(&target).filter(|i| i.addr.host == host) {
                     i.addr.ip = ip.to_string();
+                    master.due = now;
                 }
             }
         }
+        let mut turned: Vec<LinkKey> = Vec::new();
+        for (key, link) in self.links.iter_mut().filter(|(_, l)| l.addr.host == host) {
+            link.addr.ip = ip.to_string();
+            turned.extend(link.up().is_none().then_some(*key));
+        }
+        turned.into_iter().for_each(|key| self.close_link(key, now));
     }
 }

@@ -13,18 +13,18 @@ impl Core {
     /// Takes a master over from the file. A name that has no address yet is looked up at every
     /// attempt to connect.
     pub(super) fn load_master(&mut self, entry: MasterEntry, now: Ms) {
-        let addr = self.resolve_or_keep(&entry.host, entry.port, now);
+        let addr = self.resolve_or_keep(&entry.host, entry.port);
         let m = self.add_master(entry.cfg, addr, now);
         self.masters[m].config_epoch = entry.config_epoch;
         self.masters[m].leader_epoch = entry.leader_epoch;
         self.epoch = self.epoch.max(entry.config_epoch).max(entry.leader_epoch);
         for (host, port) in entry.replicas {
-            let addr = self.resolve_or_keep(&host, port, now);
+            let addr = self.resolve_or_keep(&host, port);
             self.add_replica(m, addr, now);
         }
         for (host, port, run_id) in entry.sentinels {
             if run_id != self.id {
-                let addr = self.resolve_or_keep(&host, port, now);
+                let addr = self.resolve_or_keep(&host, port);
                 self.add_peer(m, &run_id, addr, now);
             }
         }

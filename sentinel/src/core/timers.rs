@@ -22,9 +22,6 @@ pub const FORCED_ELECTION_MS: Ms = 250;
 pub const FRESH_INFO_MS: Ms = 300;
 /// The longest a Sentinel lets pass without looking at its clock, so that its own lateness shows.
 pub const HEARTBEAT_MS: Ms = 100;
-/// How long a connection waits for its host name to be looked up before it goes to the last address; a
-/// tenth of down-after if that is shorter.
-pub const LOOKUP_PATIENCE_MS: Ms = 100;
 /// Lateness below this is scheduling noise and postpones nothing.
 pub const LATENESS_SLACK_MS: Ms = 50;
 /// A failed write of the state is tried again after this.

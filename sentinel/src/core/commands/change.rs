@@ -26,7 +26,7 @@ impl Core {
         let Some(quorum) = u32::try_from(quorum).ok().filter(|q| *q > 0) else {
             return refuse(call, "Quorum must be 1 or greater.");
         };
-        let mut addr = match self.resolve(&host, 0, call.now) {
+        let mut addr = match self.resolve(&host, 0) {
             Ok(addr) => addr,
             Err(Unresolved::Pending) => return Answer::AfterLookup(host),
             Err(Unresolved::Invalid) => return refuse(call, "Invalid IP address or hostname specified"),

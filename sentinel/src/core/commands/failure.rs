@@ -6,7 +6,6 @@ use redoubt_wire::resp::reply::Reply;
 use super::change::refuse;
 use super::{Answer, Call};
 use crate::core::names::Unresolved;
-use crate::core::timers::Ms;
 use crate::core::{Core, Level};
 
 /// Longer ids are not ids.
@@ -21,7 +20,7 @@ impl Core {
         let (Some(port), Some(epoch)) = (port, epoch) else {
             return refuse(call, "value is not an integer or out of range");
         };
-        let found = match self.master_at(&host, port, call.now) {
+        let found = match self.master_at(&host, port) {
             Ok(found) => found,
             Err(Unresolved::Pending) => return Answer::AfterLookup(host),
             Err(Unresolved::Invalid) => None,
@@ -45,13 +44,13 @@ impl Core {
     }
 
     /// The master at that address. A name that none of them goes by may still lead to one.
-    fn master_at(&mut self, host: &str, port: i64, now: Ms) -> Result<Option<usize>, Unresolved> {
+    fn master_at(&mut self, host: &str, port: i64) -> Result<Option<usize>, Unresolved> {
         let Ok(port) = u16::try_from(port) else { return Ok(None) };
         let known = self.masters.iter().position(|m| m.me.addr.is(host, port));
         if known.is_some() {
             return Ok(known);
         }
-        let addr = self.resolve(host, port, now)?;
+        let addr = self.resolve(host, port)?;
         Ok(self.masters.iter().position(|m| m.me.addr.same(&addr)))
     }
 
