@@ -110,7 +110,7 @@ fn open_log(settings: &Settings) -> Result<(), String> {
     log::init(log::Config {
         level: settings.loglevel,
         role: log::Role::Sentinel,
-        format: log::Format::Redis,
+        format: settings.log_format,
         file: settings.logfile.as_deref().map(absolute),
         syslog: settings.syslog.clone(),
     })

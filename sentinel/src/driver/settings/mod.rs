@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use redoubt_wire::directives::{ConfigError, Directive, memory};
-use redoubt_wire::log::{Level, syslog};
+use redoubt_wire::log::{Format, Level, syslog};
 use redoubt_wire::notify;
 
 use without_effect::WITHOUT_EFFECT;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub unixsocketperm: u32,
     /// Log file; standard output if none.
     pub logfile: Option<PathBuf>,
+    /// The form of log lines.
+    pub log_format: Format,
     /// The system's logger, if messages go there too.
     pub syslog: Option<syslog::Config>,
     /// Log level.
@@ -96,6 +98,7 @@ impl Default for Settings {
             unixsocket: None,
             unixsocketperm: 0,
             logfile: None,
+            log_format: Format::Redis,
             syslog: None,
             loglevel: Level::Notice,
             pidfile: None,
@@ -185,6 +188,13 @@ impl Settings {
                     "argument(s) must be one of the following: debug, verbose, notice, warning, nothing";
                 self.loglevel = Level::from_name(level.as_bytes()).ok_or(text)?;
             }
+            ("log-format", &[format]) => {
+                self.log_format = match format.to_ascii_lowercase().as_str() {
+                    "redis" => Format::Redis,
+                    "json" => Format::Json,
+                    _ => return Err("argument(s) must be one of the following: redis, json".into()),
+                };
+            }
             ("pidfile", &[path]) => self.pidfile = (!path.is_empty()).then(|| path.into()),
             ("daemonize", &[v]) => self.daemonize = flag(v)?,
             ("tcp-backlog", &[n]) => self.backlog = number(n, 0, i32::MAX as u64)? as i32,
@@ -228,6 +238,7 @@ impl Settings {
                 | "requirepass"
                 | "bind"
                 | "unixsocket"
+                | "log-format"
                 | "unixsocketperm"
                 | "timeout"
                 | "client-output-buffer-limit"
