@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::core::Core;
 use crate::core::config::Config;
+use crate::driver::acl::Acl;
 use crate::driver::listener::Listeners;
 use crate::driver::settings::Settings;
 use crate::driver::{Driver, Event, Events, resolver, state_file};
@@ -126,6 +127,7 @@ async fn serve(
     file: PathBuf,
     resolved: BTreeMap<String, String>,
 ) -> Result<i32, String> {
+    let acl = Acl::at_start(&settings.acl, config.globals.requirepass.as_deref())?;
     let (events, queue) = tokio::sync::mpsc::unbounded_channel();
     settings.maxclients = files_for(settings.maxclients);
     let listeners = Listeners::bind(&settings)?;
@@ -135,7 +137,7 @@ async fn serve(
     let (unixsocket, supervised) = (settings.unixsocket.as_deref().map(absolute), settings.supervised());
     listeners.accept(&events, settings.keepalive_s);
     let core = Core::new(config, resolved, rand::random(), Driver::first_now());
-    let driver = Driver::new(core, settings, file, events);
+    let driver = Driver::new(core, settings, acl, file, events);
     if supervised {
         notify::service_manager("STATUS=Ready to accept connections\nREADY=1");
     }

@@ -1,11 +1,13 @@
 //! What more than one program of the suite speaks: RESP in both directions, the directive
-//! syntax of configuration files and how such a file is rewritten, hash slots, glob patterns, and the
+//! syntax of configuration files and how such a file is rewritten, access control lists, hash slots, glob patterns, and the
 //! format of log lines.
 //!
 //! Nothing here does network I/O. The parsers take bytes and return values or typed
 //! errors; they never panic on input and never allocate by a length that a peer
 //! merely claims.
 
+pub mod acl;
+pub mod bits;
 pub mod directives;
 pub mod glob;
 pub mod log;

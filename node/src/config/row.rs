@@ -6,7 +6,7 @@
 //! field is answered precisely instead of with "unknown".
 
 use super::table::Config;
-use crate::bits::bits;
+use redoubt_wire::bits;
 use redoubt_wire::directives::memory;
 use std::borrow::Cow;
 

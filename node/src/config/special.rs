@@ -3,7 +3,7 @@
 
 use super::codec::{Choice, decimal, not_a_choice, single};
 use super::row::{Codec, Line, Source, ValueError, WRONG_NUMBER};
-use crate::bits::bits;
+use redoubt_wire::bits;
 use redoubt_wire::directives::{memory, memory_text};
 use redoubt_wire::quoting::{quote, quote_always};
 

@@ -14,6 +14,7 @@ use redoubt_wire::resp::reply::{Protocol, Reply};
 use crate::config::{Config, KeyspaceEvents};
 use crate::replication::role::Replication;
 
+pub mod acl;
 pub mod clients;
 pub mod commands;
 pub mod cycle;
@@ -39,6 +40,7 @@ pub mod testing;
 pub mod transaction;
 pub mod types;
 
+use acl::Acl;
 use clients::Clients;
 use effects::Effects;
 use facts::Facts;
@@ -83,6 +85,8 @@ pub struct Engine {
     pub stats: Stats,
     /// What the outside knows, for INFO.
     pub facts: Facts,
+    /// Who may do what.
+    pub acl: Acl,
     /// Commands that took long.
     pub slowlog: SlowLog,
     /// Those who watch all commands, in the order in which they asked to.
@@ -166,6 +170,7 @@ impl Engine {
             StdRng::seed_from_u64(rng.next_u64()),
         );
         Engine {
+            acl: Acl::new(&config),
             config,
             keyspace: Keyspace::new(databases, hash_seed),
             clients: Clients::default(),
@@ -223,9 +228,9 @@ impl Engine {
     /// A new client.
     pub fn connect(&mut self, addr: &str, laddr: &str, fd: i32, now_ms: i64) -> ClientId {
         let id = self.clients.next_id();
-        let open = self.config.requirepass.is_none();
+        let user = self.acl.users().default_user().clone();
         self.stats.connections_received += 1;
-        self.clients.put(Box::new(Session::new(id, addr, laddr, fd, open, now_ms)));
+        self.clients.put(Box::new(Session::new(id, addr, laddr, fd, user, now_ms)));
         id
     }
 

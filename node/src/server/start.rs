@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use redoubt_wire::acl::Users;
 use redoubt_wire::directives::{CommandLine, Directive};
 use redoubt_wire::{log, notice, warning};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -18,9 +19,10 @@ use super::listener::Listeners;
 use super::shared::{Control, Shared};
 use super::tasks::log_level;
 use super::worker::Workers;
-use super::{clock, cron, facts, replication, shutdown};
+use super::{acl, clock, cron, facts, replication, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
+use crate::engine::acl::CATALOG;
 
 const USAGE: &str = "usage: redoubt-node [FILE] [-] [--name value ...]
 
@@ -73,6 +75,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     };
     enter(&config.dir, &directives)?;
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
+    let users = acl::origin(&config, &loaded.users).users(&CATALOG).map_err(|why| format!("\n{why}"))?;
     // Before any thread exists: a daemon is a fork.
     if config.daemonize {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
@@ -87,6 +90,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     for warning in &loaded.warnings {
         warning!("{warning}");
     }
+    acl::origin(&config, &loaded.users).warn(&users);
     if config.disable_thp
         && let Err(error) = nix::sys::prctl::set_thp_disable(true)
     {
@@ -96,7 +100,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|e| format!("Can't start the runtime: {e}"))?;
-    runtime.block_on(run(config, config_file)).map_err(|message| {
+    runtime.block_on(run(config, users, config_file)).map_err(|message| {
         warning!("{message}");
         message
     })
@@ -128,7 +132,7 @@ fn open_log(config: &Config) -> Result<(), String> {
         .map_err(|e| format!("{e}. Check the directive 'logfile' ({}).", config.logfile.display()))
 }
 
-async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, String> {
+async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Result<ExitCode, String> {
     let listeners = Listeners::bind(&config).map_err(|e| e.to_string())?;
     let port = listeners.port();
     let workers =
@@ -143,6 +147,7 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
     let now_ms = clock::unix_ms();
     let described = listeners.described(&config);
     let mut engine = Engine::new(config, rand::random(), clock::monotonic_ns);
+    engine.start_with_users(users);
     engine.facts.process = facts::process(config_file.as_deref(), described, now_ms);
     engine.facts.memory = facts::memory_now;
     engine.facts.cpu = facts::cpu_now;

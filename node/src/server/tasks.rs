@@ -7,16 +7,16 @@ use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::{log, notice, warning};
 
-use super::clock;
 use super::persistence::SaveError;
 use super::shared::Shared;
+use super::{acl, clock};
 use crate::config::{ChangeError, LogLevel};
 use crate::engine::request::Task;
 use crate::engine::session::ClientId;
 
 impl Shared {
     /// Carries `task` out for `client` and returns the encoded reply.
-    pub async fn perform(self: &Arc<Self>, _client: ClientId, task: Task, protocol: Protocol) -> Vec<u8> {
+    pub async fn perform(self: &Arc<Self>, client: ClientId, task: Task, protocol: Protocol) -> Vec<u8> {
         let mut reply = Reply::new(protocol);
         match task {
             Task::Freeze { us } => {
@@ -46,9 +46,21 @@ impl Shared {
             Task::ConfigApply { changed, previous } => match self.apply_config(&changed) {
                 Ok(()) => reply.ok(),
                 Err((name, reason)) => {
-                    self.lock().engine.config = *previous;
+                    self.lock().engine.adopt(*previous, None);
                     reply.error(&ChangeError::failed(name, reason).to_string());
                 }
+            },
+            Task::Genpass { digits } => reply.bulk(acl::new_password(digits).as_bytes()),
+            Task::AclLoad { file } => {
+                let shared = self.clone();
+                match blocking(move || shared.load_users(client, &file)).await {
+                    Ok(()) => reply.ok(),
+                    Err(text) => reply.error(&format!("ERR {text}")),
+                }
+            }
+            Task::AclSave { file, text } => match blocking(move || acl::save_users(&file, &text)).await {
+                Ok(()) => reply.ok(),
+                Err(text) => reply.error(text),
             },
             Task::Shutdown(options) => {
                 let text = self.shutdown(options).await;
@@ -95,10 +107,7 @@ impl Shared {
 
     async fn save_blocking(self: &Arc<Self>) -> Result<(), SaveError> {
         let shared = self.clone();
-        match tokio::task::spawn_blocking(move || shared.save()).await {
-            Ok(result) => result,
-            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
-        }
+        blocking(move || shared.save()).await
     }
 
     /// DEBUG RELOAD: saves, empties, loads.
@@ -119,10 +128,7 @@ impl Shared {
             shared.lock().engine.loading = false;
             result.map(drop).map_err(SaveError::from)
         };
-        match tokio::task::spawn_blocking(load).await {
-            Ok(result) => result,
-            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
-        }
+        blocking(load).await
     }
 
     /// Writes the directives in force into the configuration file, as a whole or not at all.
@@ -136,12 +142,15 @@ impl Shared {
                 file.display()
             ));
         }
-        let config = self.lock().engine.config.clone();
+        let (config, users) = {
+            let engine = &self.lock().engine;
+            (engine.config.clone(), engine.user_lines())
+        };
         let old = match std::fs::read(file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             other => other,
         };
-        old.and_then(|old| replace(file, &config.rewrite(&old))).map_err(|error| {
+        old.and_then(|old| replace(file, &config.rewrite(&old, users))).map_err(|error| {
             warning!("CONFIG REWRITE failed: {}: {error}", file.display());
             format!("ERR Rewriting config file: {error}")
         })?;
@@ -196,5 +205,13 @@ pub fn log_level(level: LogLevel) -> log::Level {
         LogLevel::Notice => log::Level::Notice,
         LogLevel::Warning => log::Level::Warning,
         LogLevel::Nothing => log::Level::Nothing,
+    }
+}
+
+/// Carries out on a thread of the pool what may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(fault) => std::panic::resume_unwind(fault.into_panic()),
     }
 }

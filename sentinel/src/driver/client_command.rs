@@ -3,6 +3,7 @@
 use redoubt_wire::resp::reply::Reply;
 
 use super::Driver;
+use super::acl::Acl;
 use super::clients::{Client, ReplyMode};
 use super::session::Then;
 use crate::core::ClientId;
@@ -50,6 +51,7 @@ struct Filter {
     addr: Option<String>,
     laddr: Option<String>,
     kind: Option<String>,
+    user: Option<String>,
     skip_me: bool,
 }
 
@@ -59,6 +61,7 @@ impl Filter {
             && self.addr.as_ref().is_none_or(|a| client.remote.addr == *a)
             && self.laddr.as_ref().is_none_or(|a| client.remote.laddr == *a)
             && self.kind.as_ref().is_none_or(|k| kind(client) == k)
+            && self.user.as_ref().is_none_or(|u| **client.user.name() == *u.as_bytes())
             && !(self.skip_me && client.id == me)
     }
 }
@@ -74,11 +77,12 @@ fn flags(client: &Client) -> String {
     if flags.is_empty() { "N".into() } else { flags }
 }
 
-fn line(client: &Client, now: Ms) -> String {
+/// A client as CLIENT LIST shows it.
+pub(super) fn line(client: &Client, now: Ms) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db=0 sub={} psub={} ssub=0 multi=-1 \
          qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         user={} redir=-1 resp={} lib-name={} lib-ver={}",
         client.id.0,
         client.remote.addr,
         client.remote.laddr,
@@ -90,6 +94,7 @@ fn line(client: &Client, now: Ms) -> String {
         client.channels.len(),
         client.patterns.len(),
         client.last_command,
+        client.user.shown_name(),
         if client.protocol == redoubt_wire::resp::reply::Protocol::Resp3 { 3 } else { 2 },
         client.lib_name,
         client.lib_version,
@@ -193,7 +198,7 @@ impl Driver {
             filter.skip_me = true;
         }
         for pair in options.chunks_exact(2) {
-            if let Err(text) = filter.add(&pair[0], &pair[1]) {
+            if let Err(text) = filter.add(&pair[0], &pair[1], &self.acl) {
                 reply.error(&text);
                 return Then::Reply(reply);
             }
@@ -213,7 +218,7 @@ impl Driver {
 }
 
 impl Filter {
-    fn add(&mut self, option: &str, value: &str) -> Result<(), String> {
+    fn add(&mut self, option: &str, value: &str, acl: &Acl) -> Result<(), String> {
         match option.to_ascii_lowercase().as_str() {
             "id" => {
                 let id = value.parse::<u64>().ok().filter(|id| *id > 0);
@@ -228,7 +233,7 @@ impl Filter {
                 }
                 self.kind = Some(kind);
             }
-            "user" if value == "default" => {}
+            "user" if acl.has_user(value) => self.user = Some(value.to_string()),
             "user" => return Err(format!("ERR No such user '{value}'")),
             "skipme" => {
                 self.skip_me = crate::core::config::yes_no(value).ok_or("ERR syntax error")?;

@@ -1,7 +1,9 @@
 //! The clients: who they are, what they subscribed to, and how replies and events reach them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use redoubt_wire::acl::User;
 use redoubt_wire::glob::glob_match;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
@@ -34,6 +36,8 @@ pub(crate) struct Client {
     pub(crate) lib_version: String,
     pub(crate) protocol: Protocol,
     pub(crate) authenticated: bool,
+    /// The user it is logged in as, with the rules in force.
+    pub(crate) user: Arc<User>,
     pub(crate) no_evict: bool,
     pub(crate) reply_mode: ReplyMode,
     pub(crate) channels: BTreeSet<Vec<u8>>,
@@ -111,8 +115,8 @@ impl Clients {
         }
     }
 
-    /// Takes a client in, or turns it away when there are too many.
-    pub(crate) fn add(&mut self, new: NewClient, now: Ms) {
+    /// Takes a client in as the default user, or turns it away when there are too many.
+    pub(crate) fn add(&mut self, new: NewClient, user: &Arc<User>, now: Ms) {
         if self.all.len() >= self.most {
             new.connection.send(b"-ERR max number of clients reached\r\n");
             return new.connection.close();
@@ -125,7 +129,8 @@ impl Clients {
             lib_name: String::new(),
             lib_version: String::new(),
             protocol: Protocol::Resp2,
-            authenticated: false,
+            authenticated: user.is_open(),
+            user: user.clone(),
             no_evict: false,
             reply_mode: ReplyMode::On,
             channels: BTreeSet::new(),

@@ -6,6 +6,7 @@
 //! readers a turn: an answer that has arrived is never taken for missing, even after
 //! this process was stopped for a while.
 
+pub(crate) mod acl;
 mod client_command;
 mod clients;
 mod command_table;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::timers::Ms;
 use crate::core::{ClientId, Core, Input, Level, Output};
+use acl::Acl;
 use clients::Clients;
 use links::Links;
 use resolver::Resolver;
@@ -47,6 +49,8 @@ pub(crate) enum Event {
     BadRequest(ClientId, String),
     /// A client's connection ended.
     ClientGone(ClientId),
+    /// The ACL file was read or written.
+    AclFile(acl::FileDone),
     /// SIGTERM or SIGINT.
     Stop,
 }
@@ -62,6 +66,7 @@ pub(crate) struct Driver {
     scripts: process::Scripts,
     resolver: Resolver,
     settings: Settings,
+    acl: Acl,
     state_file: PathBuf,
     events: Events,
     started: Instant,
@@ -73,7 +78,7 @@ const CLOCK_START_MS: Ms = 1_000_000_000;
 
 impl Driver {
     /// Puts the parts together. `core` was made at the moment `started`, which is [`Driver::first_now`].
-    pub(crate) fn new(core: Core, settings: Settings, state_file: PathBuf, events: Events) -> Self {
+    pub(crate) fn new(core: Core, settings: Settings, acl: Acl, state_file: PathBuf, events: Events) -> Self {
         Driver {
             core,
             clients: Clients::new(&settings, CLOCK_START_MS),
@@ -81,6 +86,7 @@ impl Driver {
             scripts: process::Scripts::new(events.clone()),
             resolver: Resolver::new(resolver::address_of, resolved_to(events.clone())),
             settings,
+            acl,
             state_file,
             events,
             started: Instant::now(),
@@ -132,10 +138,11 @@ impl Driver {
         let now = self.now();
         match event {
             Event::Core(input) => self.core.handle(now, input),
-            Event::NewClient(client) => self.clients.add(client, now),
+            Event::NewClient(client) => self.clients.add(client, self.acl.default_user(), now),
             Event::Request(client, argv) => self.request(client, argv, now),
             Event::BadRequest(client, text) => self.clients.refuse(client, &text),
             Event::ClientGone(client) => self.clients.remove(client),
+            Event::AclFile(done) => self.acl_file_done(done, now),
             Event::Stop => {
                 redoubt_wire::log::notice!("User requested shutdown...");
                 self.exit_code = Some(0);
@@ -174,7 +181,8 @@ impl Driver {
     }
 
     /// Writes the state on a thread that may block; its end comes back as an event.
-    fn persist(&self, seq: u64, lines: Vec<crate::core::StateLine>) {
+    fn persist(&self, seq: u64, mut lines: Vec<crate::core::StateLine>) {
+        lines.extend(self.acl.state_lines());
         let (file, events) = (self.state_file.clone(), self.events.clone());
         tokio::task::spawn_blocking(move || {
             let result = state_file::save(&file, &lines).map_err(|e| format!("{}: {e}", file.display()));

@@ -194,11 +194,7 @@ impl<'a> Filter<'a> {
         }
         match kind.to_ascii_lowercase().as_slice() {
             b"module" => Some(Filter::Module),
-            b"aclcat" => {
-                let found =
-                    Categories::NAMES.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(value));
-                Some(Filter::Category(found.map(|(_, category)| *category)))
-            }
+            b"aclcat" => Some(Filter::Category(Categories::named(value).map(|(_, category)| category))),
             b"pattern" => Some(Filter::Pattern(value)),
             _ => None,
         }

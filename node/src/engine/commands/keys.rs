@@ -5,7 +5,7 @@
 //! that reads the call.
 
 use super::spec::CommandSpec;
-use crate::bits::bits;
+use redoubt_wire::bits;
 use smallvec::{SmallVec, smallvec};
 
 bits! {

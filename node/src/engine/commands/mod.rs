@@ -18,6 +18,7 @@ use super::request::{Hole, Task};
 use super::session::Session;
 use crate::config::KeyspaceEvents;
 
+pub mod acl;
 pub mod args;
 pub mod client;
 pub mod config;
@@ -217,6 +218,7 @@ impl Cx<'_> {
 /// Every row: the families' tables one after the other.
 fn rows() -> Vec<Row> {
     [
+        acl::ROWS,
         client::ROWS,
         config::ROWS,
         connection::ROWS,

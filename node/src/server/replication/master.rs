@@ -25,7 +25,7 @@ use super::super::shared::{Core, Shared};
 use super::feeding::Job;
 use super::load::Loader;
 use super::{snapshot, write_log};
-use crate::engine::session::{Class, ClientId};
+use crate::engine::session::ClientId;
 use crate::replication::info::{FailoverState, LinkState};
 use crate::replication::replica::LinkOutput;
 use crate::replication::role::MasterEvent;
@@ -304,8 +304,7 @@ impl Driver {
                 let (client, outbox) = core.connect(&peer, &local, fd, clock::unix_ms());
                 let db = core.engine.replication.stream_db() as usize;
                 if let Some(session) = core.engine.clients.get_mut(client) {
-                    session.class = Class::Master;
-                    session.authenticated = true;
+                    session.become_master();
                     session.db = if db < core.engine.config.databases as usize { db } else { 0 };
                 }
                 self.client = Some((client, outbox));

@@ -15,6 +15,7 @@ use redoubt_wire::notify;
 
 use without_effect::WITHOUT_EFFECT;
 
+use super::acl;
 use crate::core::config::{Config, yes_no};
 
 /// How much may wait for a client before its connection is ended (`client-output-buffer-limit`).
@@ -84,6 +85,8 @@ pub struct Settings {
     pub normal_limit: OutputLimit,
     /// What may wait for subscribers.
     pub pubsub_limit: OutputLimit,
+    /// Who may log in, and what they may do.
+    pub acl: acl::Settings,
     /// Directives that were passed over.
     pub without_effect: Vec<String>,
 }
@@ -110,6 +113,7 @@ impl Default for Settings {
             maxclients: 10000,
             normal_limit: OutputLimit::default(),
             pubsub_limit: OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },
+            acl: acl::Settings::default(),
             without_effect: Vec::new(),
         }
     }
@@ -149,7 +153,7 @@ impl Settings {
                 if !args.is_empty() {
                     sentinel.push((at, args));
                 }
-            } else {
+            } else if !settings.acl.apply(directive).map_err(|text| directive.error(text))? {
                 let words: Vec<&str> = args.iter().map(String::as_str).collect();
                 let name = directive.name.as_str();
                 let taken = syslog.apply(name, &words).and_then(|known| match known {
@@ -217,10 +221,6 @@ impl Settings {
             }
             ("requirepass", &[pass]) => {
                 config.globals.requirepass = (!pass.is_empty()).then(|| pass.to_string());
-            }
-            ("user", ["default", rules @ ..]) => config.globals.requirepass = default_user(rules)?,
-            ("user", _) => {
-                return Err("users other than default are not supported: use requirepass".into());
             }
             (name, _) if WITHOUT_EFFECT.contains(&name) => self.without_effect.push(name.to_string()),
             (
@@ -302,28 +302,6 @@ impl Syslog {
     }
 }
 
-/// The password of `user default …`, a line that redis-sentinel writes when it rewrites its file.
-fn default_user(rules: &[&str]) -> Result<Option<String>, String> {
-    let mut password = None;
-    for rule in rules {
-        match *rule {
-            "on"
-            | "nopass"
-            | "sanitize-payload"
-            | "skip-sanitize-payload"
-            | "~*"
-            | "&*"
-            | "+@all"
-            | "allkeys"
-            | "allchannels"
-            | "allcommands" => {}
-            r if r.starts_with('>') => password = Some(r[1..].to_string()),
-            r => return Err(format!("'{r}' is not supported for the default user: use requirepass")),
-        }
-    }
-    Ok(password)
-}
-
 fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let number: i64 = text.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
     let fits = |n: &u64| (least..=most).contains(n);
@@ -375,7 +353,9 @@ mod tests {
             ("port", "wrong number of arguments"),
             ("frobnicate 1", "Bad directive or wrong number of arguments"),
             ("tls-port 1", "TLS is not supported"),
-            ("user bob on", "use requirepass"),
+            ("aclfile", "wrong number of arguments"),
+            ("acllog-max-len x", "argument couldn't be parsed into an integer"),
+            ("acl-pubsub-default x", "argument(s) must be one of the following: allchannels, resetchannels"),
             ("sentinel quorum m 1", "Unrecognized sentinel configuration statement."),
         ] {
             let error = load(&format!("dir /tmp\n{text}")).unwrap_err();

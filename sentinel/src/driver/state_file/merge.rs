@@ -66,6 +66,7 @@ pub(super) fn key_of(words: &[impl AsRef<[u8]>]) -> Option<String> {
     let lower = |n: usize| word(n).map(|w| w.to_ascii_lowercase());
     match lower(0)?.as_str() {
         "loglevel" => Some("loglevel".into()),
+        "user" => Some(format!("user {}", word(1)?)),
         "sentinel" => {
             let option = lower(1)?.replace("known-slave", "known-replica");
             if GLOBAL.contains(&option.as_str()) {

@@ -5,6 +5,7 @@
 
 use super::spec::CommandSpec;
 
+mod acl;
 mod collections;
 mod connection;
 mod diagnostics;
@@ -15,6 +16,7 @@ mod server;
 mod string;
 mod transactions;
 
+pub use acl::*;
 pub use collections::*;
 pub use connection::*;
 pub use diagnostics::*;

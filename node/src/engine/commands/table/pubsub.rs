@@ -1,6 +1,8 @@
 //! Commands of publish and subscribe.
 
-use crate::engine::commands::spec::{ArgumentType, CommandSpec, Group, arg, command, flags, string};
+use crate::engine::commands::spec::{
+    ArgumentType, ChannelArgs, CommandSpec, Group, arg, command, flags, string,
+};
 
 /// `PSUBSCRIBE`.
 pub static PSUBSCRIBE: CommandSpec = command(
@@ -12,6 +14,7 @@ pub static PSUBSCRIBE: CommandSpec = command(
     "Subscribes to all channels that match a pattern.",
 )
 .flags(flags![PUBSUB NOSCRIPT LOADING STALE SENTINEL])
+.channels(ChannelArgs::AllPatterns)
 .args(&[arg("pattern", ArgumentType::Pattern).multiple()]);
 
 /// `PUBLISH`.
@@ -24,6 +27,7 @@ pub static PUBLISH: CommandSpec = command(
     "Sends a message to the subscribers of a channel.",
 )
 .flags(flags![PUBSUB LOADING STALE FAST MAY_REPLICATE SENTINEL])
+.channels(ChannelArgs::First)
 .args(&[string("channel"), string("message")]);
 
 /// `PUBSUB`.
@@ -91,6 +95,7 @@ pub static PUNSUBSCRIBE: CommandSpec = command(
 pub static SUBSCRIBE: CommandSpec =
     command("subscribe", -2, Group::Pubsub, "2.0.0", "O(N) in the channels given", "Subscribes to channels.")
         .flags(flags![PUBSUB NOSCRIPT LOADING STALE SENTINEL])
+        .channels(ChannelArgs::All)
         .args(&[string("channel").multiple()]);
 
 /// `UNSUBSCRIBE`.

@@ -9,30 +9,6 @@ use crate::engine::commands::spec::{
 const FLUSH_TYPE: Argument =
     one_of("flush-type", &[flag("async", "ASYNC").since("4.0.0"), flag("sync", "SYNC").since("6.2.0")]);
 
-/// `ACL`.
-pub static ACL: CommandSpec = command(
-    "acl",
-    -2,
-    Group::Server,
-    "6.0.0",
-    "Depends on the subcommand",
-    "Groups the commands about users.",
-)
-.flags(flags![SENTINEL])
-.subcommands(&[&ACL_HELP, &ACL_WHOAMI]);
-
-/// `ACL HELP`.
-pub static ACL_HELP: CommandSpec =
-    command("help", 2, Group::Server, "6.0.0", "O(1)", "Explains the subcommands of ACL.")
-        .of("acl")
-        .flags(flags![LOADING STALE SENTINEL]);
-
-/// `ACL WHOAMI`.
-pub static ACL_WHOAMI: CommandSpec =
-    command("whoami", 2, Group::Server, "6.0.0", "O(1)", "Tells as which user this connection is logged in.")
-        .of("acl")
-        .flags(flags![NOSCRIPT LOADING STALE SENTINEL]);
-
 /// `BGSAVE`.
 pub static BGSAVE: CommandSpec =
     command("bgsave", -1, Group::Server, "1.0.0", "O(1)", "Saves a snapshot in the background.")
