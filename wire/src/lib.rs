@@ -8,6 +8,7 @@
 
 pub mod acl;
 pub mod bits;
+pub mod commands;
 pub mod directives;
 pub mod glob;
 pub mod log;
