@@ -128,7 +128,7 @@ fn open_log(config: &Config) -> Result<(), String> {
     };
     let role = if config.replicaof.is_some() { log::Role::Replica } else { log::Role::Master };
     let file = (!config.logfile.as_os_str().is_empty()).then(|| config.logfile.clone());
-    log::init(log::Config { level, role, format, file })
+    log::init(log::Config { level, role, format, file, syslog: None })
         .map_err(|e| format!("{e}. Check the directive 'logfile' ({}).", config.logfile.display()))
 }
 
