@@ -22,7 +22,7 @@ impl Engine {
     /// run.
     pub(super) fn make_room(&mut self) -> bool {
         let limit = self.config.maxmemory as usize;
-        if limit == 0 || self.applying || self.loading {
+        if limit == 0 || self.applying || self.loading || self.writes_paused() {
             return true;
         }
         if !self.is_master() && self.config.replica_ignore_maxmemory {

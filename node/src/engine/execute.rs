@@ -18,7 +18,7 @@ use super::{Engine, Role};
 pub enum Executed {
     /// It is answered (or will be, through a hole).
     Done,
-    /// CLIENT PAUSE holds it back: offer it again later.
+    /// A pause holds it back: offer it again later.
     Paused,
 }
 
@@ -125,7 +125,8 @@ impl Engine {
             self.refuse(session, Some(command), error, reply);
             return Executed::Done;
         }
-        if self.pause.is_some() && self.held_back(session, command) {
+        if self.pauses.any() && self.held_back(session, command) {
+            session.blocked = true;
             return Executed::Paused;
         }
         if session.tx.open && !runs_in_multi(command) {
@@ -223,10 +224,11 @@ impl Engine {
 
     /// The flags that count: EXEC's are those of what it will run.
     fn effective(session: &Session, command: &Command) -> Flags {
+        const COUNTED: Flags = Flags::WRITE.with(Flags::DENYOOM).with(Flags::MAY_REPLICATE);
         let mut flags = command.spec.flags;
         if command.spec.name == "exec" {
             for queued in &session.tx.queue {
-                flags = flags.with(queued.command.spec.flags.and(Flags::WRITE.with(Flags::DENYOOM)));
+                flags = flags.with(queued.command.spec.flags.and(COUNTED));
             }
         }
         flags
@@ -285,18 +287,14 @@ impl Engine {
         session.authenticated || self.config.requirepass.is_none()
     }
 
-    /// Whether CLIENT PAUSE postpones the command.
-    fn held_back(&mut self, session: &Session, command: &Command) -> bool {
-        let Some(pause) = self.pause else { return false };
-        if self.now_ms >= pause.until_ms {
-            self.pause = None;
-            return false;
-        }
-        if session.class != Class::Normal {
+    /// Whether a pause postpones the command: a client's, or one of our master's stream.
+    fn held_back(&self, session: &Session, command: &Command) -> bool {
+        let Some(all) = self.pauses.holds(self.now_ms) else { return false };
+        if session.class == Class::Replica {
             return false;
         }
         let flags = Self::effective(session, command);
-        pause.all || flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)
+        all || flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)
     }
 
     /// Marks the transactions of those whose watched keys changed.

@@ -27,6 +27,7 @@ pub mod keyspace;
 pub mod load;
 pub mod lru;
 pub mod monitor;
+pub mod pause;
 pub mod pubsub;
 pub mod redact;
 pub mod replication;
@@ -43,6 +44,7 @@ use clients::Clients;
 use effects::Effects;
 use facts::Facts;
 use keyspace::Keyspace;
+use pause::Pauses;
 use pubsub::PubSub;
 use request::{Hole, Output};
 use session::{ClientId, Session};
@@ -105,8 +107,8 @@ pub struct Engine {
     pub replication: Replication,
     /// Unix time of this batch, in ms.
     pub now_ms: i64,
-    /// Unix time until which clients are paused, in ms, and whether only writes are.
-    pub pause: Option<Pause>,
+    /// What is held back, and until when.
+    pub pauses: Pauses,
     watch: WatchIndex,
     /// Clients whose watched keys changed since they were last told.
     dirty_watchers: Vec<ClientId>,
@@ -135,15 +137,6 @@ pub struct Engine {
     rng: Xoshiro256PlusPlus,
     /// Keys the hash of sets' members.
     member_seed: u64,
-}
-
-/// CLIENT PAUSE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pause {
-    /// Unix ms.
-    pub until_ms: i64,
-    /// ALL rather than WRITE.
-    pub all: bool,
 }
 
 impl Engine {
@@ -184,7 +177,7 @@ impl Engine {
             save_failed: false,
             replication,
             now_ms: 0,
-            pause: None,
+            pauses: Pauses::default(),
             watch: WatchIndex::default(),
             dirty_watchers: Vec::new(),
             outputs: Vec::new(),
@@ -212,12 +205,6 @@ impl Engine {
     /// Whether this node is a master.
     pub fn is_master(&self) -> bool {
         self.role == Role::Master
-    }
-
-    /// Whether CLIENT PAUSE holds writes back, and with them everything that would change the
-    /// dataset by itself.
-    pub fn writes_paused(&self) -> bool {
-        self.pause.is_some_and(|p| self.now_ms < p.until_ms)
     }
 
     /// A new client.

@@ -42,7 +42,10 @@ impl Engine {
             feed.count_unread(self.effects.offset());
         }
         self.settle_role();
+        self.settle_pauses();
+        let paused = self.writes_paused();
         let feed = &mut self.replication.feed;
+        feed.set_paused(paused);
         if feed.take_select_needed() {
             self.effects.forget_selected();
         }

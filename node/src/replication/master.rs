@@ -566,7 +566,12 @@ impl Feed {
 
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<FeedOutput> {
-        if self.outputs.is_empty() && std::mem::take(&mut self.ack_wanted) && self.may_inject() {
+        // What is asked for during a pause is asked for after it.
+        if self.outputs.is_empty()
+            && !self.paused
+            && std::mem::take(&mut self.ack_wanted)
+            && self.may_inject()
+        {
             return Some(FeedOutput::Append(GETACK));
         }
         self.outputs.pop_front()

@@ -32,7 +32,7 @@ pub struct Shared {
     pub pidfile: Option<PathBuf>,
     /// Requests to the control thread.
     pub control: UnboundedSender<Control>,
-    /// Told when CLIENT PAUSE ends early.
+    /// Told when a pause ends before its time.
     pub unpaused: Notify,
     /// Wakes the task that drives replication.
     pub replication: Notify,
@@ -143,7 +143,11 @@ impl Shared {
             }
             Output::AttachReplica { client, replica } => core.feeding.attach(client, replica),
             Output::Acknowledged => self.acknowledged.notify_waiters(),
-            Output::Unpaused => self.unpaused.notify_waiters(),
+            Output::Unpaused => {
+                self.unpaused.notify_waiters();
+                // The master's stream may have been held back.
+                self.replication.notify_one();
+            }
             Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
             Output::Log(text) => redoubt_wire::warning!("{text}"),
             Output::ChangeReplicationId => core.engine.replication.feed.renew_history(),

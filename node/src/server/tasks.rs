@@ -168,20 +168,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until CLIENT PAUSE is over.
+    /// Waits until a pause ends: what it holds back may be let through then.
     pub async fn pause_over(&self) {
-        loop {
-            let changed = self.unpaused.notified();
-            let Some(pause) = self.lock().engine.pause else { return };
-            let left = pause.until_ms - clock::unix_ms();
-            if left <= 0 {
-                return;
-            }
-            tokio::select! {
-                () = changed => {}
-                () = tokio::time::sleep(Duration::from_millis(left as u64)) => {}
-            }
-        }
+        let ended = self.unpaused.notified();
+        let now_ms = clock::unix_ms();
+        let Some(end_ms) = self.lock().engine.pauses.next_end_ms(now_ms) else { return };
+        let left = Duration::from_millis((end_ms - now_ms) as u64);
+        // A pause without end is ended by somebody.
+        let _ = tokio::time::timeout(left, ended).await;
     }
 }
 

@@ -131,7 +131,7 @@ fn clients(cx: &Cx<'_>, out: &mut Lines) {
         ("maxclients", &cx.engine.config.maxclients),
         ("client_recent_max_input_buffer", &largest(|b| b.input)),
         ("client_recent_max_output_buffer", &largest(|b| b.output)),
-        ("blocked_clients", &0),
+        ("blocked_clients", &sessions.iter().filter(|s| s.blocked).count()),
         ("tracking_clients", &0),
         ("clients_in_timeout_table", &0),
         ("total_blocking_keys", &0),

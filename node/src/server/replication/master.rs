@@ -25,6 +25,7 @@ use super::super::shared::{Core, Shared};
 use super::feeding::Job;
 use super::load::Loader;
 use super::{snapshot, write_log};
+use crate::engine::execute::Executed;
 use crate::engine::session::{Class, ClientId};
 use crate::replication::info::{FailoverState, LinkState};
 use crate::replication::replica::LinkOutput;
@@ -84,6 +85,8 @@ struct Driver {
     /// There are more commands in the stream that arrived.
     more: bool,
     command: Command,
+    /// A pause holds the command back; whether it ends its unit.
+    held: Option<bool>,
     reply: Reply,
 }
 
@@ -124,6 +127,7 @@ impl Driver {
             wants_bytes: false,
             more: false,
             command: Command::default(),
+            held: None,
             reply: Reply::new(Protocol::Resp2),
         }
     }
@@ -165,6 +169,7 @@ impl Driver {
         let shared = self.shared.clone();
         let mut core = shared.lock();
         let now_ms = core.engine.monotonic_ms();
+        core.engine.now_ms = clock::unix_ms();
         self.carry_out(&mut core);
         self.take_event(&mut core, now_ms);
         self.carry_out(&mut core);
@@ -179,7 +184,16 @@ impl Driver {
         log::set_role(if core.engine.is_master() { log::Role::Master } else { log::Role::Replica });
         let replication = &core.engine.replication;
         self.wants_bytes = replication.link().is_some_and(|link| link.wants_bytes());
-        (replication.poll_timeout(), std::mem::take(&mut core.feeding.jobs))
+        let due_ms = replication.poll_timeout().into_iter().chain(self.hold_ends_ms(&core, now_ms)).min();
+        (due_ms, std::mem::take(&mut core.feeding.jobs))
+    }
+
+    /// When the pause that holds the stream back may let it go on.
+    fn hold_ends_ms(&self, core: &Core, now_ms: u64) -> Option<u64> {
+        self.held?;
+        let unix_ms = core.engine.now_ms;
+        let end_ms = core.engine.pauses.next_end_ms(unix_ms)?;
+        Some(now_ms.saturating_add((end_ms - unix_ms) as u64))
     }
 
     /// Does what the link wants done.
@@ -209,6 +223,7 @@ impl Driver {
         self.input.clear();
         self.output.clear();
         self.more = false;
+        self.held = None;
         self.abandoned = self.loader.take().or(self.abandoned.take());
         self.drop_client(core);
     }
@@ -320,13 +335,22 @@ impl Driver {
         let Some((client, _)) = &self.client else { return false };
         let (client, unix_ms) = (*client, clock::unix_ms());
         for _ in 0..COMMANDS_PER_TURN {
-            let Some(command) = core.engine.replication.next_command(now_ms) else { return false };
-            self.command.copy(&command.args);
-            let ends_unit = command.ends_unit;
-            drop(command);
+            let ends_unit = match self.held.take() {
+                Some(ends_unit) => ends_unit,
+                None => {
+                    let Some(command) = core.engine.replication.next_command(now_ms) else { return false };
+                    self.command.copy(&command.args);
+                    command.ends_unit
+                }
+            };
             let Some(mut batch) = core.engine.begin(client, unix_ms) else { return false };
-            batch.execute(&self.command.args(), &mut self.reply);
+            let executed = batch.execute(&self.command.args(), &mut self.reply);
+            batch.session().blocked = executed == Executed::Paused;
             drop(batch);
+            if executed == Executed::Paused {
+                self.held = Some(ends_unit);
+                return false;
+            }
             self.check_reply();
             // Nobody waits for what would fill a hole.
             drop(core.engine.take_holes());
