@@ -5,9 +5,12 @@
 //! (REPLICAOF, PSYNC, WAIT, INFO) in the midst of batches and transactions. What the machine
 //! wants done outside, the driver takes from it after each batch.
 
+use super::pause::{Pause, Reason};
+use super::request::Output;
 use super::{Engine, Role};
 use crate::config::{DisklessLoad, MasterAddress};
 use crate::replication::backlog::OutputLimit;
+use crate::replication::failover::{FailoverRequest, FailoverStep};
 use crate::replication::info::LinkState;
 use crate::replication::lineage::ReplId;
 use crate::replication::master::FeedConfig;
@@ -94,7 +97,54 @@ impl Engine {
     pub(super) fn promoted(&mut self) {
         self.role = Role::Master;
         self.config.replicaof = None;
-        self.settle_stream();
+        // In an EXEC that has written before, its unit is settled as a whole.
+        if self.effects.in_unit() == 0 {
+            self.settle_stream();
+        }
+    }
+
+    /// FAILOVER: writes are held back from now on, until a replica has taken over or will not.
+    ///
+    /// # Errors
+    /// The text of the error reply.
+    pub fn start_failover(&mut self, request: FailoverRequest) -> Result<(), &'static str> {
+        let now_ms = self.monotonic_ms();
+        self.replication.start_failover(now_ms, self.effects.offset(), request)?;
+        self.pause(Reason::Failover, Pause::WRITES);
+        Ok(())
+    }
+
+    /// FAILOVER ABORT. Returns whether there was anything to abort.
+    pub fn abort_failover(&mut self) -> bool {
+        let step = self.replication.abort_failover();
+        let aborted = step.is_some();
+        step.into_iter().for_each(|step| self.take_failover_step(step));
+        aborted
+    }
+
+    /// Takes the steps that are due in a FAILOVER under way. To be called after every batch, before
+    /// the outputs are taken.
+    pub fn settle_failover(&mut self) {
+        let now_ms = self.monotonic_ms();
+        while let Some(step) = self.replication.failover_step(now_ms, self.effects.offset()) {
+            self.take_failover_step(step);
+        }
+    }
+
+    fn take_failover_step(&mut self, step: FailoverStep) {
+        match step {
+            FailoverStep::Follow(host, port) => {
+                self.follow(host, port);
+                self.output(Output::RoleChanged);
+                return;
+            }
+            FailoverStep::Refused => {
+                self.promote();
+                self.output(Output::RoleChanged);
+            }
+            FailoverStep::Done | FailoverStep::GivenUp => {}
+        }
+        self.unpause(Reason::Failover);
     }
 
     /// An RDB file was loaded at the start that says where in which history it stands. To be

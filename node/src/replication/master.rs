@@ -209,6 +209,20 @@ impl Replica {
         self.options.ip_address.as_deref().unwrap_or(&self.peer_ip)
     }
 
+    fn info(&self, now_ms: u64) -> ReplicaInfo {
+        ReplicaInfo {
+            ip: self.ip().to_owned(),
+            port: self.options.listening_port,
+            state: match self.state {
+                State::WaitStart | State::WaitEnd(_) => "wait_bgsave",
+                State::SendBulk(_) => "send_bulk",
+                State::OnlineHeld(_) | State::Online => "online",
+            },
+            ack_offset: self.ack_offset,
+            lag_seconds: if self.is_online() { now_ms.saturating_sub(self.ack_ms) / 1000 } else { 0 },
+        }
+    }
+
     /// How log lines call it.
     pub(super) fn name(&self) -> String {
         match (self.ip(), self.options.listening_port) {
@@ -588,6 +602,11 @@ impl Feed {
         self.paused = paused;
     }
 
+    /// Puts GETACK into the stream although it may be about to stand still, or stand still already.
+    pub fn put_getack(&mut self) {
+        self.outputs.push_back(FeedOutput::Append(GETACK));
+    }
+
     /// Refuses new replicas while a FAILOVER hands the mastership over.
     pub fn set_failing_over(&mut self, failing_over: bool) {
         self.failing_over = failing_over;
@@ -599,6 +618,7 @@ impl Feed {
             backlog.set_size_limit(config.backlog_size);
         }
         self.config = config;
+        self.next_ping = self.next_ping.min(now_ms + self.config.ping_period_ms);
         self.refresh_good_replicas(now_ms);
     }
 
@@ -617,6 +637,24 @@ impl Feed {
         self.stats
     }
 
+    /// The online replicas that have acknowledged exactly the stream up to `offset`: address and port.
+    pub(super) fn online_with(&self, offset: u64) -> impl Iterator<Item = (String, u16)> {
+        let has_all = move |r: &&Replica| r.is_online() && r.ack_offset == offset;
+        self.replicas.values().filter(has_all).filter_map(|r| {
+            let port = u16::try_from(r.options.listening_port).ok().filter(|port| *port > 0)?;
+            Some((r.ip().to_owned(), port))
+        })
+    }
+
+    /// The replica that is known by this address and port.
+    pub(super) fn replica_at(&self, host: &str, port: u16) -> Option<ReplicaInfo> {
+        let mut replicas = self.replicas.values();
+        let place = |r: &&Replica| {
+            port > 0 && r.options.listening_port == i64::from(port) && r.ip().eq_ignore_ascii_case(host)
+        };
+        replicas.find(place).map(|r| r.info(0))
+    }
+
     /// Number of attached replicas in any state.
     pub fn replica_count(&self) -> usize {
         self.replicas.len()
@@ -624,18 +662,7 @@ impl Feed {
 
     /// The `slaveN` lines of INFO.
     pub fn replica_infos(&self, now_ms: u64) -> Vec<ReplicaInfo> {
-        let info = |r: &Replica| ReplicaInfo {
-            ip: r.ip().to_owned(),
-            port: r.options.listening_port,
-            state: match r.state {
-                State::WaitStart | State::WaitEnd(_) => "wait_bgsave",
-                State::SendBulk(_) => "send_bulk",
-                State::OnlineHeld(_) | State::Online => "online",
-            },
-            ack_offset: r.ack_offset,
-            lag_seconds: if r.is_online() { now_ms.saturating_sub(r.ack_ms) / 1000 } else { 0 },
-        };
-        self.replicas.values().map(info).collect()
+        self.replicas.values().map(|replica| replica.info(now_ms)).collect()
     }
 
     /// `min_slaves_good_slaves`, if the check is in force.

@@ -265,3 +265,24 @@ fn pings_come_once_a_period() {
     }
     assert_eq!(pings, 6);
 }
+
+#[test]
+fn a_shorter_period_of_pings_acts_at_once() {
+    let mut bench = Bench::new(|config| config.ping_period_ms = 3_600_000);
+    bench.online(0);
+    bench.feed.handle_timeout(6_000);
+    bench.feed.set_config(6_000, FeedConfig { ping_period_ms: 1_000, ..FeedConfig::default() });
+    bench.feed.handle_timeout(7_000);
+    assert_eq!(bench.outputs(), ["*1\r\n$4\r\nPING\r\n"]);
+}
+
+#[test]
+fn an_acknowledgement_that_is_asked_for_during_a_pause_is_asked_for_after_it() {
+    let mut bench = Bench::new(|_| {});
+    bench.online(0);
+    bench.feed.set_paused(true);
+    bench.feed.request_acks();
+    assert!(bench.outputs().is_empty());
+    bench.feed.set_paused(false);
+    assert_eq!(bench.outputs().len(), 1);
+}

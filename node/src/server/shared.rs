@@ -106,6 +106,7 @@ impl Shared {
 
     /// Sends what the engine has for the outside on its way.
     pub fn deliver(&self, core: &mut Core) -> Delivered {
+        core.engine.settle_failover();
         if core.engine.has_outputs() {
             for output in core.engine.take_outputs() {
                 self.route(core, output);

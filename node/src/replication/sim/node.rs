@@ -353,7 +353,6 @@ impl World {
                     self.close(id, true);
                 }
             }
-            LinkOutput::FailoverRejected => self.nodes[who].log.push("failover rejected".into()),
         }
     }
 

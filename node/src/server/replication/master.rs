@@ -27,7 +27,7 @@ use super::load::Loader;
 use super::{snapshot, write_log};
 use crate::engine::execute::Executed;
 use crate::engine::session::{Class, ClientId};
-use crate::replication::info::{FailoverState, LinkState};
+use crate::replication::info::LinkState;
 use crate::replication::replica::LinkOutput;
 use crate::replication::role::MasterEvent;
 
@@ -208,9 +208,6 @@ impl Driver {
                 }
                 LinkOutput::Send(bytes) => self.output.extend_from_slice(&bytes),
                 LinkOutput::Close => self.close(core),
-                LinkOutput::FailoverRejected => {
-                    core.engine.replication.set_failover_state(FailoverState::NoFailover);
-                }
                 LinkOutput::Log(line) => write_log(&line),
             }
         }
