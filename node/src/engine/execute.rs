@@ -8,6 +8,7 @@ use redoubt_wire::resp::reply::Reply;
 use super::commands::spec::Flags;
 use super::commands::{COMMANDS, Command, Cx};
 use super::error::{self, CommandError};
+use super::load::Loading;
 use super::request::{Hole, Task};
 use super::session::{Class, ClientId, ReplyMode, Session};
 use super::transaction::Queued;
@@ -252,7 +253,6 @@ impl Engine {
         if self.save_failed
             && self.config.stop_writes_on_bgsave_error
             && !self.config.save.is_empty()
-            && self.is_master()
             && (write || command.spec.name == "ping")
         {
             return Err(error::MISCONF);
@@ -276,8 +276,18 @@ impl Engine {
         if link_down && !self.config.replica_serve_stale_data && !flags.has(Flags::STALE) {
             return Err(error::MASTER_DOWN);
         }
-        if self.loading && !flags.has(Flags::LOADING) {
+        let unanswered = match self.loading {
+            Loading::No => false,
+            Loading::Exclusive => !flags.has(Flags::LOADING),
+            Loading::Async => flags.has(Flags::NO_ASYNC_LOADING),
+        };
+        if unanswered {
             return Err(error::LOADING);
+        }
+        if session.class == Class::Replica
+            && (write || flags.has(Flags::READONLY) || flags.has(Flags::MAY_REPLICATE))
+        {
+            return Err(error::REPLICA_CLIENT);
         }
         Ok(())
     }

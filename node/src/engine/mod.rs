@@ -44,6 +44,7 @@ use clients::Clients;
 use effects::Effects;
 use facts::Facts;
 use keyspace::Keyspace;
+use load::Loading;
 use pause::Pauses;
 use pubsub::PubSub;
 use request::{Hole, Output};
@@ -75,6 +76,8 @@ pub struct Engine {
     pub config: Config,
     /// The databases. Only this folder changes them; see `door`.
     pub(crate) keyspace: Keyspace,
+    /// A dataset that is loaded beside the other, whose place it will take.
+    incoming: Option<Keyspace>,
     /// All sessions but the running one.
     pub clients: Clients,
     /// Who listens to what.
@@ -91,8 +94,8 @@ pub struct Engine {
     monitors: Vec<ClientId>,
     /// Master or replica.
     pub role: Role,
-    /// The dataset is being read; most commands answer LOADING.
-    pub loading: bool,
+    /// Whether a dataset is being read.
+    pub loading: Loading,
     /// DEBUG SET-ACTIVE-EXPIRE: the active expiry cycle runs.
     pub active_expire: bool,
     /// DEBUG PAUSE-CRON: the timer's work is left undone.
@@ -169,7 +172,8 @@ impl Engine {
             slowlog: SlowLog::default(),
             monitors: Vec::new(),
             role,
-            loading: false,
+            loading: Loading::No,
+            incoming: None,
             active_expire: true,
             cron_paused: false,
             skip_checksums: false,

@@ -5,10 +5,12 @@
 //! (REPLICAOF, PSYNC, WAIT, INFO) in the midst of batches and transactions. What the machine
 //! wants done outside, the driver takes from it after each batch.
 
+use super::load::Loading;
 use super::pause::{Pause, Reason};
 use super::request::Output;
 use super::{Engine, Role};
 use crate::config::{DisklessLoad, MasterAddress};
+use crate::replication::Level;
 use crate::replication::backlog::OutputLimit;
 use crate::replication::failover::{FailoverRequest, FailoverStep};
 use crate::replication::info::LinkState;
@@ -147,15 +149,15 @@ impl Engine {
         self.unpause(Reason::Failover);
     }
 
-    /// An RDB file was loaded at the start that says where in which history it stands. To be
-    /// called before the node follows its master, or takes writes.
+    /// The RDB file that is loaded at the start says where in which history it stands. To be called
+    /// before its keys are put in, the node follows its master, or takes writes.
     pub fn restore_history(&mut self, restored: &Restored) {
         let Restored { replid, offset, db } = *restored;
         match self.config.replicaof {
             Some(_) => self.replication.restore_replica(replid, offset, db),
             None => self.replication.restore_master(replid, offset),
         }
-        self.effects.set_offset(offset);
+        self.settle_stream();
     }
 
     /// Changed directives that concern replication come into force.
@@ -170,13 +172,63 @@ impl Engine {
         }
     }
 
-    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first. With
-    /// `swapdb` too an old dataset serves until the new one has arrived, in a file rather than beside it.
+    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first.
     pub fn loads_diskless(&self) -> bool {
         match self.config.repl_diskless_load {
             DisklessLoad::Disabled => false,
-            DisklessLoad::OnEmptyDb | DisklessLoad::SwapDb => self.keyspace.is_empty(),
+            DisklessLoad::OnEmptyDb => self.keyspace.is_empty(),
+            DisklessLoad::SwapDb => true,
         }
+    }
+
+    /// A master's snapshot is about to be parsed. The old data go now; with `swapdb`, if the snapshot
+    /// is parsed as it arrives, they stay until the new are complete, and are served meanwhile if they
+    /// are an earlier state of the `same_history`.
+    pub fn begin_loading(&mut self, direct: bool, same_history: bool) {
+        let beside = direct && self.config.repl_diskless_load == DisklessLoad::SwapDb;
+        let now_ms = self.monotonic_ms();
+        self.replication.load_starting(now_ms, !beside);
+        if beside {
+            self.begin_incoming();
+        } else {
+            self.flush_all();
+        }
+        self.loading = if beside && same_history { Loading::Async } else { Loading::Exclusive };
+    }
+
+    /// The snapshot is loaded, or will not be; `db` is what its `repl-stream-db` says. What there is
+    /// of it takes the place of the dataset, or goes.
+    pub fn end_loading(&mut self, db: Option<u32>) {
+        let now_ms = self.monotonic_ms();
+        let beside = self.incoming.is_some();
+        let wanted = match db {
+            Some(db) => self.replication.load_succeeded(now_ms, db),
+            None => {
+                self.replication.load_failed(now_ms);
+                false
+            }
+        };
+        match (wanted, beside) {
+            (true, true) => {
+                let text = "MASTER <-> REPLICA sync: Swapping active DB with loaded DB";
+                self.replication.feed.log(Level::Notice, text.into());
+                self.adopt_incoming();
+                let text = "MASTER <-> REPLICA sync: Discarding old DB in background";
+                self.replication.feed.log(Level::Notice, text.into());
+            }
+            (true, false) => {}
+            (false, true) => {
+                self.discard_incoming();
+                let text = "MASTER <-> REPLICA sync: Discarding temporary DB in background";
+                self.replication.feed.log(Level::Notice, text.into());
+            }
+            (false, false) => self.flush_all(),
+        }
+        if wanted {
+            // No file holds it yet, where none was written on the way.
+            self.stats.dirty += 1;
+        }
+        self.loading = Loading::No;
     }
 
     fn link_config(&self, host: &str, port: u16) -> LinkConfig {
@@ -214,5 +266,6 @@ pub(super) fn feed_config(config: &crate::config::Config) -> FeedConfig {
             soft_bytes: limit.soft_bytes,
             soft_ms: limit.soft_secs * 1000,
         },
+        save_points: !config.save.is_empty(),
     }
 }

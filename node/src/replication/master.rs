@@ -45,6 +45,8 @@ pub struct FeedConfig {
     pub min_replicas_max_lag_ms: u64,
     /// `client-output-buffer-limit replica`.
     pub output_limit: OutputLimit,
+    /// Whether there are save points (`save`), so that a snapshot in a file is of use without replicas.
+    pub save_points: bool,
 }
 
 impl Default for FeedConfig {
@@ -60,6 +62,7 @@ impl Default for FeedConfig {
             min_replicas_to_write: 0,
             min_replicas_max_lag_ms: 10_000,
             output_limit: OutputLimit::default(),
+            save_points: true,
         }
     }
 }
@@ -120,7 +123,7 @@ pub enum FeedOutput {
         /// To whom.
         replica: ReplicaId,
     },
-    /// Nobody takes the snapshot to sockets any more: stop it.
+    /// Nobody takes the snapshot any more: stop it.
     AbortSnapshot,
     /// Put these commands (PING, GETACK) in the stream, through the engine's door.
     Append(&'static [u8]),
@@ -653,6 +656,18 @@ impl Feed {
             port > 0 && r.options.listening_port == i64::from(port) && r.ip().eq_ignore_ascii_case(host)
         };
         replicas.find(place).map(|r| r.info(0))
+    }
+
+    /// The replicas that have not acknowledged exactly the stream up to `offset`, in any state: how
+    /// the log names each and what it lacks.
+    pub fn lagging(&self, now_ms: u64, offset: u64) -> Vec<String> {
+        let lags = |r: &&Replica| r.ack_offset != offset;
+        let describe = |r: &Replica| {
+            let ReplicaInfo { state, ack_offset, lag_seconds, .. } = r.info(now_ms);
+            let behind = offset as i64 - ack_offset as i64;
+            format!("{} reported offset {behind} behind master, lag={lag_seconds}, state={state}", r.name())
+        };
+        self.replicas.values().filter(lags).map(describe).collect()
     }
 
     /// Number of attached replicas in any state.

@@ -24,8 +24,13 @@ use super::stream::{StreamCommand, StreamReader};
 pub enum MasterEvent<'a> {
     /// The master continues our history; the link is up.
     Continued,
-    /// A payload begins, in this frame.
-    StartLoad(Framing),
+    /// A payload begins.
+    StartLoad {
+        /// Its frame.
+        framing: Framing,
+        /// It is a later state of the history that we hold, so that ours may be served meanwhile.
+        same_history: bool,
+    },
     /// A part of the payload.
     Payload(Cow<'a, [u8]>),
     /// The payload is complete.
@@ -223,7 +228,11 @@ impl Replication {
                 self.continue_as(now_ms, replid);
                 Some(MasterEvent::Continued)
             }
-            Some(LinkEvent::StartLoad { payload, .. }) => Some(MasterEvent::StartLoad(payload)),
+            Some(LinkEvent::StartLoad { payload, lineage }) => {
+                let ours = self.feed.lineage.replid();
+                let same_history = lineage.is_some_and(|(replid, _)| replid == ours);
+                Some(MasterEvent::StartLoad { framing: payload, same_history })
+            }
             Some(LinkEvent::Payload(part)) => Some(MasterEvent::Payload(part)),
             Some(LinkEvent::PayloadEnd) => Some(MasterEvent::PayloadEnd),
             Some(LinkEvent::Stream(bytes)) => {

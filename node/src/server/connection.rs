@@ -23,6 +23,7 @@ use super::clock;
 use super::outbox::{Close, Mail, Outbox};
 use super::replication::writer::ReplicaWriter;
 use super::shared::Shared;
+use crate::engine::commands::client;
 use crate::engine::execute::{Batch, Executed};
 use crate::engine::request::Hole;
 use crate::engine::session::{Buffers, ClientId};
@@ -346,8 +347,18 @@ impl<S: Socket> Connection<S> {
 
     /// A replica is sent the stream and nothing else: a reply in it would be taken for a command.
     fn replica_was_answered(&self) -> io::Result<()> {
-        let text = String::from_utf8_lossy(&self.reply.buf);
-        warning!("Replica generated a reply to a command, disconnecting it: {}", text.trim_end());
+        let core = self.shared.lock();
+        let Some(session) = core.engine.clients.get(self.id) else { return Ok(()) };
+        let command = session.last_command.map_or("<unknown>", |command| &command.full_name);
+        if self.reply.buf.first() == Some(&b'-') {
+            let error = String::from_utf8_lossy(&self.reply.buf);
+            let error = error.trim_end();
+            warning!(
+                "== CRITICAL == This master is sending an error to its replica: '{error}' after processing the command '{command}'"
+            );
+        }
+        let client = client::line(session, clock::unix_ms());
+        warning!("Replica generated a reply to command '{command}', disconnecting it: {client}");
         Ok(())
     }
 

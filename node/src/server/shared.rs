@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::outbox::{Close, Outbox, Verdict};
 use super::persistence::Saving;
@@ -18,7 +19,7 @@ use super::replication::feeding::Feeding;
 use super::replication::writer::ReplicaWriter;
 use crate::engine::Engine;
 use crate::engine::keyspace::Trash;
-use crate::engine::request::Output;
+use crate::engine::request::{Output, Shutdown};
 use crate::engine::session::ClientId;
 use redoubt_wire::warning;
 
@@ -59,6 +60,15 @@ pub struct Core {
 /// A request to the control thread.
 #[derive(Debug)]
 pub enum Control {
+    /// SHUTDOWN, or a signal that means it.
+    Shutdown {
+        /// How.
+        options: Shutdown,
+        /// The timer decides when a signal acts, so that DEBUG PAUSE-CRON holds it up.
+        by_signal: bool,
+        /// Gets the error reply, should the process go on.
+        answer: oneshot::Sender<String>,
+    },
     /// SHUTDOWN ABORT.
     AbortShutdown,
 }

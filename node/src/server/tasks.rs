@@ -12,6 +12,7 @@ use super::clock;
 use super::persistence::SaveError;
 use super::shared::Shared;
 use crate::config::{ChangeError, Config, LogLevel};
+use crate::engine::load::Loading;
 use crate::engine::request::Task;
 use crate::engine::session::ClientId;
 
@@ -30,7 +31,7 @@ impl Shared {
             Task::Save => match self.save_blocking().await {
                 Ok(()) => reply.ok(),
                 Err(SaveError::Busy) => reply.error("ERR Background save already in progress"),
-                Err(SaveError::File(error)) => reply.error(&format!("ERR {error}")),
+                Err(error) => reply.error(&format!("ERR {error}")),
             },
             Task::Bgsave { schedule } => match self.background_save() {
                 Ok(()) => reply.simple("Background saving started"),
@@ -114,11 +115,11 @@ impl Shared {
                 if !no_flush {
                     core.engine.flush_all();
                 }
-                core.engine.loading = true;
+                core.engine.loading = Loading::Exclusive;
             }
-            let result = shared.load_file();
-            shared.lock().engine.loading = false;
-            result.map(drop).map_err(SaveError::from)
+            let result = shared.load_file(false);
+            shared.lock().engine.loading = Loading::No;
+            result.map_err(SaveError::from)
         };
         match tokio::task::spawn_blocking(load).await {
             Ok(result) => result,

@@ -474,7 +474,7 @@ impl World {
                     let lineage = node.repl.feed.lineage();
                     self.truth.check(who, lineage.replid(), lineage.offset(), node.data.digest);
                 }
-                MasterEvent::StartLoad(_) => node.loading = Some(Loading::default()),
+                MasterEvent::StartLoad { .. } => node.loading = Some(Loading::default()),
                 MasterEvent::Payload(part) => {
                     node.loading.as_mut().expect("a load has started").payload.extend_from_slice(&part);
                 }

@@ -74,6 +74,8 @@ struct Driver {
     /// To be written to the master.
     output: Vec<u8>,
     loader: Option<Loader>,
+    /// The payload that arrives is a later state of our own history.
+    same_history: bool,
     /// A loader whose payload will not be completed.
     abandoned: Option<Loader>,
     /// The client that the stream's commands run as, while the link is up.
@@ -121,6 +123,7 @@ impl Driver {
             input: Vec::new(),
             output: Vec::new(),
             loader: None,
+            same_history: false,
             abandoned: None,
             client: None,
             event: None,
@@ -266,10 +269,11 @@ impl Driver {
         while let Some(event) = core.engine.replication.handle_master_bytes(now_ms, &mut input) {
             match event {
                 MasterEvent::Continued => self.keep_client(core),
-                MasterEvent::StartLoad(_) => {
+                MasterEvent::StartLoad { same_history, .. } => {
                     let direct = core.engine.loads_diskless();
+                    self.same_history = same_history;
                     if direct {
-                        self.begin_loading(core, now_ms);
+                        self.begin_loading(core, direct);
                     }
                     self.loader = Some(Loader::start(&self.shared, direct));
                 }
@@ -281,7 +285,7 @@ impl Driver {
                 MasterEvent::PayloadEnd => {
                     if let Some(loader) = self.loader.take() {
                         if !loader.direct {
-                            self.begin_loading(core, now_ms);
+                            self.begin_loading(core, false);
                         }
                         loader.end();
                     }
@@ -296,11 +300,10 @@ impl Driver {
         self.more = self.apply(core, now_ms);
     }
 
-    /// The old dataset goes.
-    fn begin_loading(&mut self, core: &mut Core, now_ms: u64) {
-        core.engine.replication.load_starting(now_ms, true);
-        core.engine.flush_all();
-        core.engine.loading = true;
+    fn begin_loading(&mut self, core: &mut Core, direct: bool) {
+        // What is saved of the old dataset must not take the place of the file of the new one.
+        core.call_off_save();
+        core.engine.begin_loading(direct, self.same_history);
     }
 
     /// The stream's commands run as a client of their own for as long as the link is up.
