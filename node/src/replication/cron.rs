@@ -38,7 +38,6 @@ impl Feed {
 
     fn ping(&mut self, now_ms: u64) {
         if !self.may_inject() {
-            // The first one is due a period after there is somebody to hear it.
             self.next_ping = now_ms + self.config.ping_period_ms;
         } else if now_ms >= self.next_ping {
             self.next_ping = now_ms + self.config.ping_period_ms;

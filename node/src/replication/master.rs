@@ -365,7 +365,7 @@ impl Feed {
                 };
                 replica.state = State::Online;
                 replica.probe = Some(reader.probe());
-                self.replicas.insert(id, replica);
+                self.attach(now_ms, id, replica);
                 self.outputs.push_back(FeedOutput::Send { replica: id, bytes });
                 self.outputs.push_back(FeedOutput::StartStream { replica: id, reader });
                 self.refresh_good_replicas(now_ms);
@@ -375,7 +375,7 @@ impl Feed {
         }
         self.stats.full += 1;
         self.next_id += 1;
-        self.replicas.insert(id, replica);
+        self.attach(now_ms, id, replica);
         if self.replicas.len() == 1 && self.backlog.is_none() {
             self.lineage.renew(&mut self.rng);
             self.create_backlog();
@@ -387,6 +387,14 @@ impl Feed {
         }
         self.schedule_full_sync(now_ms, id);
         Ok(id)
+    }
+
+    fn attach(&mut self, now_ms: u64, id: ReplicaId, replica: Replica) {
+        if self.replicas.is_empty() {
+            // The first PING is due a period after there is somebody to hear it.
+            self.next_ping = now_ms + self.config.ping_period_ms;
+        }
+        self.replicas.insert(id, replica);
     }
 
     fn refuse_sync(&self, request: &SyncRequest<'_>) -> Result<(), String> {
@@ -690,7 +698,13 @@ impl Feed {
         let size = self.config.backlog_size.max(super::backlog::BACKLOG_MIN_SIZE);
         let Some(backlog) = &self.backlog else { return BacklogInfo { size, ..BacklogInfo::default() } };
         let span = backlog.span();
-        BacklogInfo { active: true, size, first_byte_offset: span.start + 1, histlen: span.end - span.start }
+        BacklogInfo {
+            active: true,
+            size,
+            first_byte_offset: span.start + 1,
+            histlen: span.end - span.start,
+            memory_bytes: backlog.memory_bytes(),
+        }
     }
 
     /// Gives a replica its place in the snapshot that was cut at `position`: FULLRESYNC, and a
