@@ -26,7 +26,9 @@ impl Feed {
         self.ping(now_ms);
         self.keep_waiting_replicas_awake();
         self.drop_silent_replicas(now_ms);
-        self.check_output_limits(now_ms);
+        if let Some(end) = self.backlog.as_ref().map(|backlog| backlog.end()) {
+            self.check_output_limits(now_ms, end);
+        }
         self.expire_backlog(now_ms);
         self.refresh_good_replicas(now_ms);
     }
@@ -82,9 +84,9 @@ impl Feed {
         }
     }
 
-    pub(super) fn check_output_limits(&mut self, now_ms: u64) {
+    /// Drops the replicas that have left too much unread of the stream up to `end`.
+    pub(super) fn check_output_limits(&mut self, now_ms: u64, end: u64) {
         let (limit, backlog_size) = (self.config.output_limit, self.config.backlog_size);
-        let Some(end) = self.backlog.as_ref().map(|backlog| backlog.end()) else { return };
         let over = |replica: &mut Replica| {
             let pending = replica.probe.as_ref().map_or(0, |probe| probe.lag(end));
             limit.exceeded(now_ms, pending, backlog_size, &mut replica.soft_limit_since)

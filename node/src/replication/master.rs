@@ -305,9 +305,11 @@ impl Feed {
     pub fn append(&mut self, now_ms: u64, bytes: &[u8]) -> u64 {
         match &self.backlog {
             Some(backlog) => {
+                let before = backlog.end();
                 self.lineage.advance(bytes.len() as u64);
                 if backlog.append(bytes) {
-                    self.check_output_limits(now_ms);
+                    // What was just added had no chance yet to be written to anybody.
+                    self.check_output_limits(now_ms, before);
                 }
             }
             None => self.lineage.advance(u64::from(!bytes.is_empty())),

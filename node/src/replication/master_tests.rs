@@ -221,6 +221,18 @@ fn a_replica_that_lags_too_far_goes() {
 }
 
 #[test]
+fn a_write_larger_than_the_limit_is_no_reason_to_drop_a_replica_that_reads() {
+    let output_limit = OutputLimit { hard_bytes: 100_000, soft_bytes: 0, soft_ms: 0 };
+    let mut bench = Bench::new(|config| config.output_limit = output_limit);
+    bench.online(0);
+    for _ in 0..3 {
+        bench.feed.append(1, &vec![b'x'; 2_000_000]);
+        assert!(bench.outputs().is_empty());
+        bench.readers.iter_mut().for_each(|(_, reader)| while reader.read(usize::MAX).is_some() {});
+    }
+}
+
+#[test]
 fn acknowledgements_count_for_wait_and_for_min_replicas() {
     let mut bench = Bench::new(|config| {
         config.min_replicas_to_write = 1;

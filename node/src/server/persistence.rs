@@ -82,11 +82,12 @@ pub fn read_options(core: &Core) -> ReadOptions {
 }
 
 impl Shared {
-    /// Writes the dataset of this instant to the RDB file. Blocks: call it on a thread that may.
+    /// Writes the dataset of this instant to the RDB file. Blocks: call it on a thread that may. A
+    /// failure in the `background` keeps clients from writing; of any other somebody is told.
     ///
     /// # Errors
     /// Another cut in progress, or a file that cannot be written; the old file stays then.
-    pub fn save(&self) -> Result<(), SaveError> {
+    pub fn save(&self, background: bool) -> Result<(), SaveError> {
         let now_ms = clock::unix_ms();
         let (snapshot, file, name, dirty, cancel) = {
             let mut core = self.lock();
@@ -98,7 +99,7 @@ impl Shared {
             let file = match RdbFileWriter::create(Path::new("."), &options) {
                 Ok(file) => file,
                 Err(error) => {
-                    core.save_ended(now_ms, None);
+                    core.engine.save_failed |= background;
                     warning!("{error}");
                     return Err(error.into());
                 }
@@ -114,7 +115,7 @@ impl Shared {
         core.engine.facts.persistence.last_bgsave_secs = Some(started.elapsed().as_secs());
         match result {
             Ok(bytes) => {
-                core.save_ended(now_ms, Some(dirty));
+                core.save_succeeded(now_ms, dirty);
                 notice!("DB saved on disk ({bytes} bytes)");
                 Ok(())
             }
@@ -124,7 +125,7 @@ impl Shared {
                 Err(SaveError::Cancelled)
             }
             Err(error) => {
-                core.save_ended(now_ms, None);
+                core.engine.save_failed |= background;
                 warning!("Background saving error: {error}");
                 Err(error)
             }
@@ -202,7 +203,7 @@ impl Shared {
         notice!("Background saving started by pid {}", std::process::id());
         let shared = self.clone();
         tokio::task::spawn_blocking(move || {
-            if shared.save().is_ok() {
+            if shared.save(true).is_ok() {
                 notice!("Background saving terminated with success");
             }
         });
@@ -426,19 +427,14 @@ impl Core {
         running.inspect(|cancel| cancel.order()).is_some()
     }
 
-    /// Books the outcome of a save; `dirty` is the count of changes it holds, if it went well.
-    pub(super) fn save_ended(&mut self, started_ms: i64, dirty: Option<u64>) {
+    /// The RDB file holds the dataset as it was at `cut_ms` (Unix time), with `dirty` changes counted.
+    pub(super) fn save_succeeded(&mut self, cut_ms: i64, dirty: u64) {
         let facts = &mut self.engine.facts.persistence;
-        match dirty {
-            Some(dirty) => {
-                facts.last_save_ms = started_ms;
-                facts.saves += 1;
-                self.saving.scheduled = false;
-                self.engine.stats.dirty = self.engine.stats.dirty.saturating_sub(dirty);
-                self.engine.save_failed = false;
-            }
-            None => self.engine.save_failed = true,
-        }
+        facts.last_save_ms = cut_ms;
+        facts.saves += 1;
+        self.saving.scheduled = false;
+        self.engine.stats.dirty = self.engine.stats.dirty.saturating_sub(dirty);
+        self.engine.save_failed = false;
     }
 
     /// Where in the history of writes the dataset stands, for the notes of an RDB.

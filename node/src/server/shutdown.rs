@@ -99,7 +99,7 @@ impl Shared {
     async fn final_save(self: &Arc<Self>) -> Result<(), SaveError> {
         loop {
             let shared = self.clone();
-            match tokio::task::spawn_blocking(move || shared.save()).await {
+            match tokio::task::spawn_blocking(move || shared.save(false)).await {
                 Ok(Err(SaveError::Busy)) => tokio::time::sleep(POLL).await,
                 Ok(result) => return result,
                 Err(fault) => std::panic::resume_unwind(fault.into_panic()),

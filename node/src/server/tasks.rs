@@ -97,7 +97,7 @@ impl Shared {
 
     async fn save_blocking(self: &Arc<Self>) -> Result<(), SaveError> {
         let shared = self.clone();
-        match tokio::task::spawn_blocking(move || shared.save()).await {
+        match tokio::task::spawn_blocking(move || shared.save(false)).await {
             Ok(result) => result,
             Err(fault) => std::panic::resume_unwind(fault.into_panic()),
         }

@@ -117,9 +117,13 @@ impl Job {
         let mut core = shared.lock();
         core.feeding.transfer = None;
         core.snapshot_ended();
-        if self.target == SnapshotTarget::Disk && !matches!(result, Err(Failed::Unwanted)) {
-            // The file has taken the place of the RDB file.
-            core.save_ended(self.cut_ms, result.is_ok().then_some(self.dirty));
+        if self.target == SnapshotTarget::Disk {
+            // The file takes the place of the RDB file, so that it is a save like any other.
+            match result {
+                Ok(_) => core.save_succeeded(self.cut_ms, self.dirty),
+                Err(Failed::Unwanted) => {}
+                Err(_) => core.engine.save_failed = true,
+            }
         }
         let succeeded = match result {
             Ok(file) => {
