@@ -367,7 +367,7 @@ impl Feed {
                 };
                 replica.state = State::Online;
                 replica.probe = Some(reader.probe());
-                self.attach(now_ms, id, replica);
+                self.join(now_ms, id, replica);
                 self.outputs.push_back(FeedOutput::Send { replica: id, bytes });
                 self.outputs.push_back(FeedOutput::StartStream { replica: id, reader });
                 self.refresh_good_replicas(now_ms);
@@ -377,7 +377,7 @@ impl Feed {
         }
         self.stats.full += 1;
         self.next_id += 1;
-        self.attach(now_ms, id, replica);
+        self.join(now_ms, id, replica);
         if self.replicas.len() == 1 && self.backlog.is_none() {
             self.lineage.renew(&mut self.rng);
             self.create_backlog();
@@ -391,9 +391,10 @@ impl Feed {
         Ok(id)
     }
 
-    fn attach(&mut self, now_ms: u64, id: ReplicaId, replica: Replica) {
+    /// Adds a replica. What is due once a period counts from when there is somebody to hear it; while there was nobody,
+    /// no timer ran.
+    fn join(&mut self, now_ms: u64, id: ReplicaId, replica: Replica) {
         if self.replicas.is_empty() {
-            // The first PING is due a period after there is somebody to hear it.
             self.next_ping = now_ms + self.config.ping_period_ms;
         }
         self.replicas.insert(id, replica);

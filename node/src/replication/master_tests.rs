@@ -298,3 +298,15 @@ fn an_acknowledgement_that_is_asked_for_during_a_pause_is_asked_for_after_it() {
     bench.feed.set_paused(false);
     assert_eq!(bench.outputs().len(), 1);
 }
+
+#[test]
+fn the_first_replica_after_a_long_while_is_not_pinged_at_once() {
+    let mut bench = Bench::new(|_| {});
+    let id = bench.online(1_000_000);
+    bench.outputs();
+    bench.feed.handle_timeout(1_001_000);
+    assert!(bench.outputs().is_empty());
+    bench.feed.handle_ack(1_010_000, id, 0, None);
+    bench.feed.handle_timeout(1_010_000);
+    assert_eq!(bench.outputs(), ["*1\r\n$4\r\nPING\r\n"]);
+}
