@@ -144,6 +144,8 @@ impl Shared {
                 }
             }
             Output::Close { client, after_reply } => {
+                // What the same batch wrote must not reach it any more.
+                self.stop_feeding(core, client);
                 if let Some(outbox) = core.outboxes.get(&client) {
                     outbox.close(if after_reply { Close::AfterReplies } else { Close::Now });
                 }

@@ -101,13 +101,18 @@ impl Shared {
         }
     }
 
-    /// Tells of the end of a connection.
-    pub fn disconnect(&self, client: ClientId) {
-        let mut core = self.lock();
+    /// If the client is a replica, it is sent nothing more, and the backlog is not held for it.
+    pub(in super::super) fn stop_feeding(&self, core: &mut Core, client: ClientId) {
         if let Some(writer) = core.feeding.detach(client) {
             writer.close();
             self.writers.write().retain(|other| !Arc::ptr_eq(other, &writer));
         }
+    }
+
+    /// Tells of the end of a connection.
+    pub fn disconnect(&self, client: ClientId) {
+        let mut core = self.lock();
+        self.stop_feeding(&mut core, client);
         core.disconnect(client);
         let _ = self.deliver(&mut core);
     }
