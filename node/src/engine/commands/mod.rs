@@ -206,6 +206,7 @@ impl Cx<'_> {
 
     /// Leaves a hole in the reply, which `task` fills.
     pub fn pend(&mut self, task: Task, reply: &Reply) {
+        self.session.blocked |= task.blocks();
         self.engine.holes.push(Hole { at: reply.buf.len(), task });
     }
 
