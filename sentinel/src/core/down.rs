@@ -22,6 +22,13 @@ impl Core {
         let Some(instance) = master.instance(target) else { return };
         let limit = master.cfg.down_after_ms;
         let silent = link.silent_ms(now) > limit;
+        let refusal = self.refusal_limit(key).filter(|_| *target == Target::Master);
+        let refused = match (link.refused_since, refusal) {
+            (Some(since), Some(limit)) => due.passed(now, since + limit),
+            _ => false,
+        };
+        // Only a valid answer proves the contrary: a connection that is accepted is none.
+        let unproven = instance.s_down_since.is_some_and(|since| link.available_at < since);
         if !silent && (link.unanswered_since.is_some() || link.up().is_none()) {
             due.at(link.available_at + limit + 1);
         }
@@ -30,7 +37,7 @@ impl Core {
             *target == Target::Master && instance.role_reported == Role::Slave && due.passed(now, demoted_at);
         let rebooting = *target == Target::Master
             && master.rebooted_at.is_some_and(|at| due.passed(now, at + master.cfg.reboot_down_after_ms + 1));
-        self.set_s_down(m, target, silent || demoted || rebooting, now);
+        self.set_s_down(m, target, silent || refused || unproven || demoted || rebooting, now);
     }
 
     fn set_s_down(&mut self, m: usize, target: &Target, down: bool, now: Ms) {

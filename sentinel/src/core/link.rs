@@ -102,6 +102,8 @@ pub struct Link {
     pub unanswered_since: Option<Ms>,
     /// When the last PING was sent.
     pub pinged_at: Option<Ms>,
+    /// Since when every attempt to connect was refused.
+    pub refused_since: Option<Ms>,
     /// When the subscription last brought anything.
     pub pubsub_heard_at: Ms,
     /// Our own address on the command connection.
@@ -122,6 +124,7 @@ impl Link {
             pong_at: now,
             unanswered_since: None,
             pinged_at: None,
+            refused_since: None,
             pubsub_heard_at: now,
             local_ip: None,
         }
@@ -153,11 +156,6 @@ impl Link {
         }
     }
 
-    /// PINGs on their way.
-    pub fn pings_in_flight(&self) -> usize {
-        self.pending.iter().filter(|p| **p == Pending::Ping).count()
-    }
-
     /// Forgets the past silence: everything counts from `now`, and a connection that is
     /// down is tried at once. Called when an entry takes over an address.
     pub fn restart_clocks(&mut self, now: Ms) {
@@ -165,6 +163,7 @@ impl Link {
         self.pong_at = now;
         self.pubsub_heard_at = now;
         self.unanswered_since = self.unanswered_since.map(|_| now);
+        self.refused_since = None;
         for channel in [Channel::Commands, Channel::PubSub] {
             if let Some(state @ ConnState::Down { .. }) = self.state_mut(channel) {
                 *state = ConnState::Down { retry_at: now };
@@ -177,6 +176,8 @@ impl Link {
         for at in [&mut self.available_at, &mut self.pong_at, &mut self.pubsub_heard_at] {
             *at = (*at + late_ms).min(now);
         }
-        self.unanswered_since = self.unanswered_since.map(|at| (at + late_ms).min(now));
+        for at in [&mut self.unanswered_since, &mut self.refused_since] {
+            *at = at.map(|at| (at + late_ms).min(now));
+        }
     }
 }

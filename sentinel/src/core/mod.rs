@@ -69,12 +69,17 @@ pub enum Input {
         /// Our end's IP address.
         local_ip: Option<String>,
     },
-    /// A connection could not be made, or ended.
+    /// A connection could not be made for another reason than [`Input::Refused`], or ended.
     Disconnected {
         /// The attempt or connection.
         conn: ConnId,
         /// Why, for the log.
         reason: String,
+    },
+    /// A connection could not be made because the host refused it: it is there, and nobody listens.
+    Refused {
+        /// The attempt.
+        conn: ConnId,
     },
     /// A reply or push arrived.
     Reply {
@@ -130,7 +135,7 @@ pub enum Output {
     Connect {
         /// Names the attempt and the connection.
         conn: ConnId,
-        /// Where to: host name (resolved anew each time) or IP.
+        /// Where to: `ip` and `port`.
         addr: Addr,
     },
     /// Close a connection. Nothing of it may be handed in afterwards.
@@ -270,6 +275,7 @@ impl Core {
         match input {
             Input::Connected { conn, local_ip } => self.connected(conn, local_ip, now),
             Input::Disconnected { conn, reason } => self.disconnected(conn, &reason, now),
+            Input::Refused { conn } => self.refused(conn, now),
             Input::Reply { conn, value } => self.reply(conn, value, now),
             Input::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
             Input::ScriptStarted { job, pid } => self.script_started(job, pid),

@@ -16,12 +16,13 @@ impl Core {
         if link.pending.len() >= MAX_PENDING_COMMANDS * link.users.len() {
             return;
         }
-        let interval = self.probe_interval(key);
-        // A process that does not answer is not buried under PINGs.
-        let in_flight = self.links.get(&key).map_or(0, |l| l.pings_in_flight());
-        let pause = if in_flight > 0 { interval.max(self.timers.ping_period / 2) } else { interval };
-        let pinged = self.links.get(&key).and_then(|l| l.pinged_at);
-        if pinged.is_none_or(|at| due.passed(now, at + pause)) {
+        let mut interval = self.probe_interval(key);
+        if link.silent_ms(now) > self.masters[m].cfg.down_after_ms {
+            // A process that is down all the same is not buried under PINGs.
+            interval = interval.max(self.timers.ping_period / 2);
+        }
+        let pinged = link.pinged_at;
+        if pinged.is_none_or(|at| due.passed(now, at + interval)) {
             self.ping(key, now);
             due.at(now + interval);
         }

@@ -182,6 +182,9 @@ impl Core {
         if cfg.reboot_down_after_ms != 0 {
             lines.of("master-reboot-down-after-period", name, &[&cfg.reboot_down_after_ms.to_string()]);
         }
+        if cfg.down_on_refused_ms != 0 {
+            lines.of("down-on-refused", name, &[&cfg.down_on_refused_ms.to_string()]);
+        }
         lines.of("config-epoch", name, &[&master.config_epoch.to_string()]);
         lines.of("leader-epoch", name, &[&master.leader_epoch.to_string()]);
         let switched = master.failover_state().is_some_and(|s| s >= FailoverState::ReconfSlaves);

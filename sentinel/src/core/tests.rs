@@ -1,7 +1,9 @@
-//! Tests: a simulator of whole deployments on virtual time, the rules as it shows them, and the
-//! commands as a client sees them.
+//! Tests: a simulator of whole deployments on virtual time, the rules as it shows them, the rules that need every
+//! message under control with one Sentinel alone, and the commands as a client sees them.
 
 mod commands;
+mod probing;
 mod rules;
 mod seeds;
+mod solo;
 mod world;

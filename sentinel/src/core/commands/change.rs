@@ -129,6 +129,7 @@ impl Core {
             "parallel-syncs" => cfg.parallel_syncs = at_least(1)?.min(u32::MAX.into()) as u32,
             "quorum" => cfg.quorum = at_least(1)?.min(u32::MAX.into()) as u32,
             "master-reboot-down-after-period" => cfg.reboot_down_after_ms = at_least(0)?,
+            "down-on-refused" => cfg.down_on_refused_ms = at_least(0)?,
             "notification-script" | "client-reconfig-script" if !allowed => {
                 return Err(Refused::Text(
                     "Reconfiguration of scripts path is denied for security reasons. Check the \

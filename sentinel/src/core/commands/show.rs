@@ -269,6 +269,10 @@ fn master_fields(master: &Master, fields: &mut Fields) {
     if let Some(path) = &master.cfg.client_reconfig_script {
         fields.add("client-reconfig-script", path);
     }
+    // Redoubt's own, and therefore last and only where it is on: clients index into this list.
+    if master.cfg.down_on_refused_ms != 0 {
+        fields.add("down-on-refused", master.cfg.down_on_refused_ms);
+    }
 }
 
 fn replica_fields(master: &Master, name: &str, fields: &mut Fields) {
