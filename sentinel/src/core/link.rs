@@ -77,8 +77,15 @@ pub enum Pending {
     },
     /// EXEC of a transaction that changes a role.
     Exec,
+    /// CLIENT PAUSE for the coordinated failover of that master.
+    Pause(MasterId),
     /// SENTINEL IS-MASTER-DOWN-BY-ADDR about that master.
-    Ask(MasterId),
+    Ask {
+        /// The master.
+        master: MasterId,
+        /// The epoch in which it asked for a vote; 0 if it did not.
+        epoch: u64,
+    },
 }
 
 /// The connections to one process and its record of liveness. See the module's head.

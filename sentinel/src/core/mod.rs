@@ -21,10 +21,13 @@ pub mod timers;
 pub mod value;
 
 mod commands;
+mod consent;
+mod coordinated;
 mod down;
 mod election;
 mod events;
 mod failover;
+mod forget;
 mod hello;
 mod links;
 mod monitor;
@@ -214,6 +217,7 @@ pub enum Output {
 pub struct Core {
     id: String,
     epoch: u64,
+    epoch_moved_at: Ms,
     globals: Globals,
     timers: Timers,
     masters: Vec<Master>,
@@ -242,6 +246,7 @@ impl Core {
         let mut core = Core {
             id: config.globals.my_id.clone().unwrap_or(fresh_id),
             epoch: config.globals.current_epoch,
+            epoch_moved_at: now,
             globals: config.globals,
             timers: Timers::default(),
             masters: Vec::new(),
@@ -342,6 +347,8 @@ impl Core {
             self.stand_if_due(m, now, &mut due);
             while self.failover_step(m, now, &mut due) {}
             self.ask_peers(m, false, now, &mut due);
+            self.confirm_guarded(m, now, &mut due);
+            self.forget_stale(m, now, &mut due);
         }
         // A step may have made probes of other instances due: they are looked at again at once.
         if due.0 <= now {

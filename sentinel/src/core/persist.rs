@@ -193,8 +193,8 @@ impl Core {
             let addr = if switched && replica.promoted { &master.me.addr } else { &replica.me.addr };
             lines.of("known-replica", name, &[addr.announced(hostnames), &addr.port.to_string()]);
         }
-        for (id, peer) in &master.peers {
-            let addr = &peer.me.addr;
+        let peers = master.peers.iter().map(|(id, peer)| (id, &peer.me.addr));
+        for (id, addr) in peers.chain(&master.forgotten) {
             lines.of("known-sentinel", name, &[addr.announced(hostnames), &addr.port.to_string(), id]);
         }
         for (old, new) in &cfg.renames {

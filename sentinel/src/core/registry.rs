@@ -29,8 +29,8 @@ pub(super) struct Resolver {
 pub(super) enum Waiting {
     /// A client's command.
     Command { client: ClientId, argv: Vec<Vec<u8>>, protocol: Protocol },
-    /// A hello message.
-    Hello(String),
+    /// A hello message, and whether its sender handed it to us itself.
+    Hello { text: String, direct: bool },
 }
 
 /// Why there is no address for a host.
@@ -110,7 +110,7 @@ impl Core {
         for (_, what) in ready {
             match what {
                 Waiting::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
-                Waiting::Hello(text) => self.hello(&text, now),
+                Waiting::Hello { text, direct } => self.hello(&text, direct, now),
             }
         }
         self.resolver.failed.remove(host);
@@ -176,6 +176,7 @@ impl Core {
             me: Instance::new(addr, link, Role::Master, now),
             replicas: BTreeMap::new(),
             peers: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             o_down_since: None,
             config_epoch: 0,
             leader: None,
@@ -185,6 +186,8 @@ impl Core {
             failover: None,
             candidacy: Candidacy::default(),
             rebooted_at: None,
+            serves_since: None,
+            guard: None,
             due: now,
         });
         let m = self.masters.len() - 1;
@@ -194,6 +197,7 @@ impl Core {
 
     /// Ceases to watch a master.
     pub(super) fn remove_master(&mut self, m: usize) {
+        self.end_handover(m);
         let id = self.masters[m].id;
         for target in self.masters[m].targets() {
             self.detach_target(m, &target);
@@ -226,6 +230,7 @@ impl Core {
         self.attach(link, self.masters[m].id, target.clone());
         let mut me = Instance::new(addr, link, Role::Master, now);
         me.run_id = Some(run_id.to_string());
+        self.masters[m].forgotten.remove(run_id);
         self.masters[m].peers.insert(run_id.to_string(), Peer::new(me, now));
         self.masters[m].due = now;
         target

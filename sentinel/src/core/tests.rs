@@ -2,8 +2,11 @@
 //! message under control with one Sentinel alone, and the commands as a client sees them.
 
 mod commands;
+mod election;
 mod probing;
+mod promotion;
 mod rules;
+mod safety;
 mod seeds;
 mod solo;
 mod world;

@@ -130,7 +130,7 @@ impl Core {
             ("reconf_sent", matches!(reconf, Some(Reconf::Sent(_)))),
             ("reconf_inprog", matches!(reconf, Some(Reconf::InProgress(_)))),
             ("reconf_done", reconf == Some(Reconf::Done)),
-            ("force_failover", failover.is_some_and(|f| f.forced)),
+            ("force_failover", failover.is_some_and(|f| f.forced())),
             ("script_kill_sent", instance.is_some_and(|i| i.script_kill_sent)),
             ("master_reboot", is_master && master.rebooted_at.is_some()),
         ];

@@ -134,6 +134,17 @@ impl Solo {
         }
     }
 
+    /// Lets time pass until an event is published once more, 20 s at most; says when that was.
+    pub(super) fn run_to(&mut self, event: &str) -> Ms {
+        let (before, start) = (self.count(event), self.now);
+        while self.count(event) == before {
+            assert!(self.now < start + 20_000, "no {event} within 20 s: {:#?}", self.events);
+            let step = self.core.poll_timeout().saturating_sub(self.now).max(1);
+            self.run(step);
+        }
+        self.now
+    }
+
     /// Hands something in and lets all of it happen that needs no time.
     pub(super) fn input(&mut self, input: Input) {
         self.core.handle(self.now, input);
@@ -261,6 +272,10 @@ impl Solo {
             "INFO" => self.infos.get(ip).map(|t| Value::Bulk(t.clone().into_bytes())),
             "PUBLISH" => Some(Value::Integer(1)),
             "EXEC" => self.execs.get(ip).cloned(),
+            "SENTINEL" if text.ends_with(" *") => self.answers.get(ip).map(|(down, ..)| {
+                let nobody = Value::Bulk(b"*".to_vec());
+                Value::Array(vec![Value::Integer(*down), nobody, Value::Integer(0)])
+            }),
             "SENTINEL" => self.answers.get(ip).map(|(down, leader, epoch)| {
                 let leader = Value::Bulk(leader.clone().into_bytes());
                 Value::Array(vec![Value::Integer(*down), leader, Value::Integer(*epoch as i64)])
