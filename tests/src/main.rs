@@ -114,6 +114,13 @@ struct FailoverArgs {
     /// What happens to the master
     #[arg(long, value_enum, default_value_t = FaultChoice::Both)]
     fault: FaultChoice,
+    /// No fault: a Sentinel is asked to move the master, with SENTINEL FAILOVER ... COORDINATED, or without that
+    /// word where it is redis-sentinel
+    #[arg(long, conflicts_with = "fault")]
+    coordinated: bool,
+    /// `sentinel down-on-refused` of our Sentinels
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    down_on_refused: Option<u64>,
     /// Rounds for each fault
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
@@ -286,6 +293,7 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
         suites.push(("peer: redis".to_string(), Binaries::redis()?));
     }
     let faults = match args.fault {
+        _ if args.coordinated => vec![Fault::Coordinated],
         FaultChoice::Sigkill => vec![Fault::Sigkill],
         FaultChoice::Sigstop => vec![Fault::Sigstop],
         FaultChoice::Both => vec![Fault::Sigkill, Fault::Sigstop],
@@ -295,11 +303,12 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
         faults,
         rounds: args.rounds,
         down_after_ms: args.deployment.down_after_ms,
+        down_on_refused_ms: args.down_on_refused,
         pace: args.load.pace(),
         keep: args.deployment.keep,
     };
     let results = bench::failover::run(&options).await?;
-    println!("milliseconds, medians over the rounds; down-after {} ms", options.down_after_ms);
+    println!("milliseconds, medians over the rounds and worst ones; down-after {} ms", options.down_after_ms);
     print!("{}", bench::failover::table(&results));
     save(args.json, &results)
 }

@@ -31,7 +31,9 @@ async fn fail_over(binaries: Binaries, fault: Fault) -> Figures {
     let plan = Plan { fault, pace, steady: Duration::from_millis(200) };
     let say = |line: String| println!("{line}");
     let figures =
-        failover::round(&mut deployment, &discovery, plan, shape.down_after_ms, &say, &|_| {}).await.unwrap();
+        failover::round(&mut deployment, &discovery, plan, shape.detection_ms(fault), &say, &|_| {})
+            .await
+            .unwrap();
     println!("{}", figures.summary());
     assert!(figures.lost <= allowed_loss, "acknowledged writes are gone: {figures:?}");
     assert!(figures.beyond_ms < BEYOND_LIMIT_MS, "{figures:?}");
