@@ -43,6 +43,11 @@ enum Verb {
 enum BenchVerb {
     /// How long clients cannot write when the master fails, and what they lose.
     Failover(FailoverArgs),
+    /// What watching many masters costs one Sentinel, and how soon it sees that one of them hangs.
+    ///
+    /// Masters and replicas are played by this process, on a loopback port each, since hundreds of real ones
+    /// would leave no processor time to measure in: they answer what a Sentinel asks, and hold no data.
+    Watch(WatchArgs),
     /// Processor time per request, throughput and latency, one core for the server.
     Speed(SpeedArgs),
     /// Bytes that a small key costs.
@@ -130,6 +135,34 @@ struct FailoverArgs {
     /// Write every round's figures there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct WatchArgs {
+    /// The Sentinel [default: redoubt-sentinel beside this program, or $REDOUBT_SENTINEL_BIN]
+    #[arg(long, value_name = "PROGRAM")]
+    sentinel_bin: Option<PathBuf>,
+    /// Measure the installed redis-sentinel as well
+    #[arg(long)]
+    peer_real: bool,
+    /// How many masters, each with a replica; one alone is measured before
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5_000))]
+    masters: usize,
+    /// After how long without a valid answer a master is taken for down
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    down_after_ms: u64,
+    /// How long the processor time is measured
+    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    duration_ms: u64,
+    /// How many masters hang, one after the other
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// Write all figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep the Sentinels' directories, with configuration and logs
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]
@@ -278,6 +311,7 @@ async fn dispatch(verb: Verb) -> Result<()> {
         }
         Verb::Up(args) => demo::up(&args.shape()?, Scratch::new(args.keep)?).await,
         Verb::Bench(BenchVerb::Failover(args)) => bench_failover(args).await,
+        Verb::Bench(BenchVerb::Watch(args)) => bench_watch(args).await,
         Verb::Bench(BenchVerb::Speed(args)) => bench_speed(args).await,
         Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
         Verb::RunChild(launch) => Err(launch.run()),
@@ -310,6 +344,27 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
     let results = bench::failover::run(&options).await?;
     println!("milliseconds, medians over the rounds and worst ones; down-after {} ms", options.down_after_ms);
     print!("{}", bench::failover::table(&results));
+    save(args.json, &results)
+}
+
+async fn bench_watch(args: WatchArgs) -> Result<()> {
+    let own = Binaries::locate_and_build(None, args.sentinel_bin)?.sentinel;
+    let name = own.file_name().map_or("own".into(), |name| name.to_string_lossy().into_owned());
+    let mut sentinels = vec![(name, own)];
+    if args.peer_real {
+        sentinels.push(("peer: redis-sentinel".to_string(), Binaries::redis()?.sentinel));
+    }
+    let options = bench::watch::Options {
+        sentinels,
+        masters: args.masters,
+        down_after_ms: args.down_after_ms,
+        duration: Duration::from_millis(args.duration_ms),
+        rounds: args.rounds,
+        keep: args.keep,
+    };
+    let results = bench::watch::run(&options).await?;
+    println!("from hanging to +sdown in milliseconds; down-after {} ms", options.down_after_ms);
+    print!("{}", bench::watch::table(&results));
     save(args.json, &results)
 }
 

@@ -1,4 +1,4 @@
-//! Measurements that repeat: failover, speed, memory; each against peers in the same run.
+//! Measurements that repeat: failover, watching many masters, speed, memory; each against peers in the same run.
 
 pub mod failover;
 pub mod loadgen;
@@ -7,6 +7,7 @@ pub mod peers;
 pub mod procfs;
 pub mod speed;
 pub mod table;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 
