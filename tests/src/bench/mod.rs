@@ -1,8 +1,10 @@
-//! Measurements that repeat: failover, watching many masters, speed, memory; each against peers in the same run.
+//! Measurements that repeat: failover, watching many masters, speed, memory, pauses; each against peers in the same
+//! run.
 
 pub mod failover;
 pub mod loadgen;
 pub mod memory;
+pub mod pauses;
 pub mod peers;
 pub mod procfs;
 pub mod speed;
