@@ -13,7 +13,7 @@ use redoubt_lab::launcher::Launch;
 use redoubt_lab::load::Pace;
 use redoubt_lab::scratch::Scratch;
 use redoubt_lab::sim::campaign::Campaign;
-use redoubt_lab::sim::plan::Scenario;
+use redoubt_lab::sim::plan::{Planted, Scenario};
 use redoubt_lab::sim::report;
 use redoubt_lab::sim::run::Trace;
 use redoubt_lab::{LabError, Result, demo};
@@ -248,17 +248,33 @@ struct SimArgs {
     /// Runs at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
     jobs: usize,
+    /// Plant a mistake in the Sentinels, to see it found
+    #[arg(long, value_enum, hide = true)]
+    planted: Option<PlantedChoice>,
     /// Stop at so many seeds that break a rule
     #[arg(long, value_name = "N", default_value_t = 10)]
     violations: usize,
 }
 
+/// The mistakes of [`Planted`] by name.
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum PlantedChoice {
+    VoteBeforeWrite,
+    OldVotesCount,
+    PromoteAgain,
+}
+
 impl SimArgs {
     fn run(self) -> ExitCode {
+        let planted = self.planted.map(|choice| match choice {
+            PlantedChoice::VoteBeforeWrite => Planted::VoteBeforeWrite,
+            PlantedChoice::OldVotesCount => Planted::OldVotesCount,
+            PlantedChoice::PromoteAgain => Planted::PromoteAgain,
+        });
         let sound = match self.seed {
             Some(seed) => {
                 let trace = Trace { events: self.trace, logs: self.logs };
-                report::replay(seed, self.scenario, trace)
+                report::replay(seed, self.scenario, planted, trace)
             }
             None => report::campaign(&Campaign {
                 runs: if self.failovers.is_some() { u64::MAX } else { self.runs },
@@ -266,6 +282,7 @@ impl SimArgs {
                 scenario: self.scenario,
                 jobs: self.jobs,
                 violations: self.violations,
+                planted,
                 ..Campaign::new(self.first, self.runs)
             }),
         };

@@ -7,6 +7,7 @@
 //! an election brings no new master, up to twice the failover timeout, which is what Redis waits
 //! from the start.
 
+use super::config::Planted;
 use super::model::{Failover, FailoverState, MasterId, Target};
 use super::persist::Deferred;
 use super::timers::{CANDIDACY_PAUSE_MS, CANDIDACY_STEP_MS, Due, FORCED_ELECTION_MS, LEADER_PATIENCE_MS, Ms};
@@ -141,8 +142,8 @@ impl Core {
     /// Votes for us in the epoch of our failover, ours among them.
     fn votes(&self, m: usize, epoch: u64) -> usize {
         let master = &self.masters[m];
-        let mine =
-            |leader: &Option<String>, e: u64| e == epoch && leader.as_deref() == Some(self.id.as_str());
+        let valid = |e: u64| e == epoch || self.planted == Some(Planted::OldVotesCount);
+        let mine = |leader: &Option<String>, e: u64| valid(e) && leader.as_deref() == Some(self.id.as_str());
         usize::from(mine(&master.leader, master.leader_epoch))
             + master.peers.values().filter(|p| mine(&p.leader, p.leader_epoch)).count()
     }

@@ -4,6 +4,7 @@
 //! Clients are told at the promotion: from then on the new master takes writes. The
 //! entry itself keeps the old address until the other replicas follow, as in Redis.
 
+use super::config::Planted;
 use super::model::{FailoverState, Reconf, Target};
 use super::timers::{Due, FRESH_INFO_MS, Ms};
 use super::{Core, Level, Output};
@@ -106,6 +107,14 @@ impl Core {
 
     fn await_promotion_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
         let since = self.masters[m].failover.as_ref().map_or(now, |f| f.state_at);
+        let limit = since + self.masters[m].cfg.failover_timeout_ms + 1;
+        if self.planted == Some(Planted::PromoteAgain) && due.passed(now, limit) {
+            if let Some(f) = self.masters[m].failover.as_mut() {
+                f.sent = false;
+            }
+            self.enter(m, FailoverState::SelectSlave, now);
+            return true;
+        }
         self.abort_if_late(m, since, now, due)
     }
 

@@ -223,6 +223,7 @@ pub struct Core {
     crash_after_election: bool,
     crash_after_promotion: bool,
     executable: fn(&str) -> bool,
+    planted: Option<config::Planted>,
     next_id: u64,
 }
 
@@ -251,6 +252,7 @@ impl Core {
             crash_after_election: false,
             crash_after_promotion: false,
             executable: config.executable,
+            planted: config.planted,
             next_id: 0,
         };
         core.log(Level::Notice, format!("Sentinel ID is {}", core.id));

@@ -40,9 +40,9 @@ pub enum Rule {
     NeverBack,
     /// After the faults everybody agrees within the bound, and stays so.
     Agreement,
-    /// No rule: redis-sentinel may lead in an epoch in which another leads. It counts votes of its newest epoch
-    /// while it leads in the one in which it stood, and an operator's word replaces all votes. Nobody else
-    /// can prevent it; a run that comes to this ends and is counted apart.
+    /// No rule: redis-sentinel may come to have a master of its own for an epoch. It counts votes of its newest epoch
+    /// while it leads in the one in which it stood, an operator's word replaces all votes, and it may take over
+    /// an epoch without the address. Nobody else can prevent that; a run that comes to it ends and is counted apart.
     OriginalsOwn,
     /// What is written can be read, what is sent is well formed, and nothing panics.
     Sound,
@@ -133,8 +133,8 @@ impl World {
         self.checks.epochs[s] = 0;
         let unsaved = std::mem::take(&mut self.checks.unsaved[s]);
         for seen in &mut self.checks.seen[s] {
-            let told = seen.told.filter(|_| !unsaved);
-            let announced = seen.announced.filter(|_| !unsaved);
+            let told = seen.told.filter(|_| !unsaved && ACROSS_CRASHES);
+            let announced = seen.announced.filter(|_| !unsaved && ACROSS_CRASHES);
             *seen = Seen { told, announced, vote_on_disk: seen.vote_on_disk, ..Seen::default() };
         }
     }
@@ -211,13 +211,19 @@ impl World {
             if known != n {
                 let name = self.sentinel_name(s);
                 let text = format!("epoch {epoch} of m{m} stands for node {known}, {name} tells node {n}");
-                self.violated_in(m, epoch, Rule::OneMaster, text);
+                // The original takes over an epoch without its address if that is the one which its own failover is
+                // about to leave.
+                let misled = self.sentinels[s].kind == Kind::Classic
+                    && self.checks.promotions.get(&(m, epoch)) == Some(&known);
+                let rule = if misled { Rule::OriginalsOwn } else { Rule::OneMaster };
+                self.violated_in(m, epoch, rule, text);
             }
         }
     }
 
     /// A Sentinel orders a promotion.
     fn check_promotion_sent(&mut self, s: usize, n: usize) {
+        self.critical = Some((s, n));
         let m = self.nodes[n].group;
         let name = self.sentinel_name(s);
         let Some(epoch) = self.checks.seen[s][m].leads_in else {
@@ -266,7 +272,7 @@ impl World {
             self.violated(Rule::OneVote, text);
         }
         let on_disk = self.checks.seen[s][m].vote_on_disk;
-        if on_disk < epoch && !self.sentinels[s].bad_disk {
+        if on_disk < epoch {
             let text = format!("{name} tells its vote in epoch {epoch} of m{m}, its disk has {on_disk}");
             self.violated(Rule::VoteOnDisk, text);
         }
@@ -376,6 +382,8 @@ impl World {
         self.violated(if usurped { Rule::OriginalsOwn } else { rule }, text);
     }
 }
+
+const ACROSS_CRASHES: bool = false;
 
 /// The number in a master's name: `m3`.
 fn master_number(name: &str) -> Option<usize> {

@@ -9,7 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::net::Host;
 use super::node::Life;
-use super::plan::Scenario;
+use super::plan::{Kind, Scenario};
 use super::sentinel::Fuse;
 use super::time::{MS, SECOND, Us};
 use super::world::World;
@@ -73,14 +73,43 @@ impl Nemesis {
         let until = world.now + span;
         while world.violation.is_none() {
             let next = (0..self.cures.len()).min_by_key(|i| self.cures[*i].0);
-            match next.filter(|i| self.cures[*i].0 <= until) {
-                Some(i) => {
-                    let (at, cure) = self.cures.swap_remove(i);
-                    world.run(at.saturating_sub(world.now));
-                    self.cure(world, cure);
-                }
-                None => return world.run(until - world.now),
+            let next = next.filter(|i| self.cures[*i].0 <= until);
+            let at = next.map_or(until, |i| self.cures[i].0);
+            world.critical = None;
+            if world.run_until(at.saturating_sub(world.now), |w| w.critical.is_some()) {
+                self.ambush(world);
+            } else if let Some(i) = next {
+                let (_, cure) = self.cures.swap_remove(i);
+                self.cure(world, cure);
+            } else {
+                return;
             }
+        }
+    }
+
+    /// A promotion is on its way: now and then something happens to it, its leader or its node.
+    fn ambush(&mut self, world: &mut World) {
+        let Some((s, n)) = world.critical.take().filter(|_| self.rng.random_ratio(1, 8)) else { return };
+        let long = self.rng.random_range(1..=3) * world.plan.failover_timeout_ms * MS;
+        let node = world.host_of_node(n);
+        match self.rng.random_range(0..6) {
+            0 | 1 if world.nodes[n].life == Life::Running => {
+                world.stop_node(n);
+                self.later(world, long, Cure::ContinueNode(n));
+            }
+            2 => self.cut(world, vec![(s, node)], long),
+            3 => self.cut(world, vec![(node, s)], long),
+            4 if world.nodes[n].life == Life::Running => {
+                world.kill_node(n);
+                let span = self.span(1, 40);
+                self.later(world, span, Cure::StartNode(n));
+            }
+            5 if world.sentinels[s].life == Life::Running => {
+                world.crash_sentinel(s);
+                let span = self.span(1, 40);
+                self.later(world, span, Cure::StartSentinel(s));
+            }
+            _ => {}
         }
     }
 
@@ -225,7 +254,7 @@ impl Nemesis {
                 self.later(world, span, Cure::ContinueSentinel(s));
             }
             _ => {
-                let classic = world.sentinels[s].kind == super::plan::Kind::Classic;
+                let classic = world.sentinels[s].kind == Kind::Classic;
                 let by = self.rng.random_range(10..1500);
                 let by = if self.rng.random_ratio(1, 8) { by * 4 } else { by };
                 // The original reads the time of day, which may be set back.
@@ -236,7 +265,8 @@ impl Nemesis {
 
     fn disk_fault(&mut self, world: &mut World) {
         let s = self.rng.random_range(0..world.sentinels.len());
-        if self.rng.random_ratio(1, 5) {
+        // The original goes on as if it had written.
+        if self.rng.random_ratio(1, 5) && world.sentinels[s].kind == Kind::Redoubt {
             world.trace(|w| format!("the disk of {} fails", w.sentinel_name(s)));
             world.sentinels[s].bad_disk = true;
         } else {
@@ -314,7 +344,7 @@ impl Nemesis {
     fn operator(&mut self, world: &mut World) {
         let s = self.rng.random_range(0..world.sentinels.len());
         let m = self.rng.random_range(0..world.plan.masters);
-        if world.sentinels[s].runs() {
+        if world.sentinels[s].runs() && std::env::var("OPERATOR").is_ok() {
             world.fail_over(s, m);
         }
     }

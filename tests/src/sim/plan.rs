@@ -141,7 +141,7 @@ impl Plan {
         }
         let scale = if rng.random_ratio(3, 4) { 5 } else { 1 };
         plan.down_after_ms = *pick(&mut rng, &[1000, 1000, 2000, 5000]) / scale;
-        plan.failover_timeout_ms = *pick(&mut rng, &[5_000, 10_000, 20_000]) / scale;
+        plan.failover_timeout_ms = *pick(&mut rng, &[3_000, 5_000, 10_000, 20_000]) / scale;
         plan.timers.knobs().into_iter().for_each(|(_, period)| *period /= scale);
         // A gap of two seconds is an accident on any scale.
         plan.timers.tilt_trigger = Timers::default().tilt_trigger;

@@ -5,14 +5,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::campaign::{Campaign, Summary, run_campaign, run_seed};
-use super::plan::{Kind, Plan, Scenario};
+use super::plan::{Kind, Plan, Planted, Scenario};
 use super::run::{Outcome, Trace};
 
 /// Replays one seed and tells how it went. Whether no rule was broken.
-pub fn replay(seed: u64, scenario: Option<Scenario>, trace: Trace) -> bool {
+pub fn replay(seed: u64, scenario: Option<Scenario>, planted: Option<Planted>, trace: Trace) -> bool {
     let scenario_run = scenario.unwrap_or(Scenario::of_seed(seed));
     println!("{}", describe(&Plan::draw(seed, scenario_run)));
-    let outcome = run_seed(seed, scenario, None, trace);
+    let outcome = run_seed(seed, scenario, planted, trace);
     let (took, bound) = outcome.agreed_in_ms;
     println!("{} failovers in {} ms", outcome.failovers, outcome.virtual_ms);
     match &outcome.violation {

@@ -72,6 +72,8 @@ pub struct World {
     pub checks: Checks,
     /// The first rule that was broken.
     pub violation: Option<Violation>,
+    /// A moment at which a fault would hurt most: this Sentinel has just sent this node its promotion.
+    pub critical: Option<(usize, usize)>,
     pub(super) conns: Conns,
     /// The connections that each process has accepted.
     pub(super) accepted: Vec<Vec<ConnKey>>,
@@ -116,6 +118,7 @@ impl World {
             verbose: false,
             checks: Checks::new(plan.sentinels.len(), plan.masters),
             violation: None,
+            critical: None,
             conns: Conns::default(),
             accepted: vec![Vec::new(); hosts],
             queue: Queue::new(),
