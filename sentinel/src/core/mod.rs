@@ -21,10 +21,13 @@ pub mod timers;
 pub mod value;
 
 mod commands;
+mod consent;
+mod coordinated;
 mod down;
 mod election;
 mod events;
 mod failover;
+mod forget;
 mod hello;
 mod links;
 mod monitor;
@@ -69,12 +72,17 @@ pub enum Input {
         /// Our end's IP address.
         local_ip: Option<String>,
     },
-    /// A connection could not be made, or ended.
+    /// A connection could not be made for another reason than [`Input::Refused`], or ended.
     Disconnected {
         /// The attempt or connection.
         conn: ConnId,
         /// Why, for the log.
         reason: String,
+    },
+    /// A connection could not be made because the host refused it: it is there, and nobody listens.
+    Refused {
+        /// The attempt.
+        conn: ConnId,
     },
     /// A reply or push arrived.
     Reply {
@@ -130,7 +138,7 @@ pub enum Output {
     Connect {
         /// Names the attempt and the connection.
         conn: ConnId,
-        /// Where to: host name (resolved anew each time) or IP.
+        /// Where to: `ip` and `port`.
         addr: Addr,
     },
     /// Close a connection. Nothing of it may be handed in afterwards.
@@ -209,6 +217,7 @@ pub enum Output {
 pub struct Core {
     id: String,
     epoch: u64,
+    epoch_moved_at: Ms,
     globals: Globals,
     timers: Timers,
     masters: Vec<Master>,
@@ -238,6 +247,7 @@ impl Core {
         let mut core = Core {
             id: config.globals.my_id.clone().unwrap_or(fresh_id),
             epoch: config.globals.current_epoch,
+            epoch_moved_at: now,
             globals: config.globals,
             timers: Timers::default(),
             masters: Vec::new(),
@@ -272,6 +282,7 @@ impl Core {
         match input {
             Input::Connected { conn, local_ip } => self.connected(conn, local_ip, now),
             Input::Disconnected { conn, reason } => self.disconnected(conn, &reason, now),
+            Input::Refused { conn } => self.refused(conn, now),
             Input::Reply { conn, value } => self.reply(conn, value, now),
             Input::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
             Input::ScriptStarted { job, pid } => self.script_started(job, pid),
@@ -311,6 +322,11 @@ impl Core {
         &self.id
     }
 
+    /// The epoch in which this Sentinel stands for election for a master, or leads its failover.
+    pub fn failover_epoch(&self, master: &str) -> Option<u64> {
+        Some(self.masters[self.index_by_name(master)?].failover.as_ref()?.epoch)
+    }
+
     /// The password that clients need (ours as well, toward other Sentinels).
     pub fn requirepass(&self) -> Option<&str> {
         self.globals.requirepass.as_deref()
@@ -338,6 +354,8 @@ impl Core {
             self.stand_if_due(m, now, &mut due);
             while self.failover_step(m, now, &mut due) {}
             self.ask_peers(m, false, now, &mut due);
+            self.confirm_guarded(m, now, &mut due);
+            self.forget_stale(m, now, &mut due);
         }
         // A step may have made probes of other instances due: they are looked at again at once.
         if due.0 <= now {

@@ -16,12 +16,13 @@ impl Core {
         if link.pending.len() >= MAX_PENDING_COMMANDS * link.users.len() {
             return;
         }
-        let interval = self.probe_interval(key);
-        // A process that does not answer is not buried under PINGs.
-        let in_flight = self.links.get(&key).map_or(0, |l| l.pings_in_flight());
-        let pause = if in_flight > 0 { interval.max(self.timers.ping_period / 2) } else { interval };
-        let pinged = self.links.get(&key).and_then(|l| l.pinged_at);
-        if pinged.is_none_or(|at| due.passed(now, at + pause)) {
+        let mut interval = self.probe_interval(key);
+        if link.silent_ms(now) > self.masters[m].cfg.down_after_ms {
+            // A process that is down all the same is not buried under PINGs.
+            interval = interval.max(self.timers.ping_period / 2);
+        }
+        let pinged = link.pinged_at;
+        if pinged.is_none_or(|at| due.passed(now, at + interval)) {
             self.ping(key, now);
             due.at(now + interval);
         }
@@ -29,7 +30,10 @@ impl Core {
             let at = asked.map_or(now, |asked| self.info_due_at(m, target, asked));
             let waiting = self.links.get(&key).is_some_and(|l| l.pending.iter().any(is_info));
             if (!waiting || asked.is_none_or(|a| now - a >= INFO_PERIOD_FAST_MS)) && due.passed(now, at) {
-                self.ask_info(m, target, now);
+                // What is asked for often need not tell everything.
+                let full =
+                    asked.is_none_or(|at| now - at >= INFO_PERIOD_FAST_MS.min(self.timers.info_period));
+                self.ask_info(m, target, full, now);
                 due.at(self.info_due_at(m, target, now));
             }
         }
@@ -39,20 +43,21 @@ impl Core {
         }
     }
 
-    fn ask_info(&mut self, m: usize, target: &Target, now: Ms) {
-        self.send_to(m, target, &["INFO"], Pending::Info { full: true });
+    pub(super) fn ask_info(&mut self, m: usize, target: &Target, full: bool, now: Ms) {
+        let parts: &[&str] = if full { &["INFO"] } else { &["INFO", "replication"] };
+        self.send_to(m, target, parts, Pending::Info { full });
         if let Some(i) = self.masters[m].instance_mut(target) {
             i.info_asked_at = Some(now);
         }
     }
 
-    /// Has every connected replica asked for its INFO now.
+    /// Asks every connected replica how far it is.
     pub(super) fn refresh_replicas(&mut self, m: usize, now: Ms) {
         let names: Vec<String> = self.masters[m].replicas.keys().cloned().collect();
         for name in names {
             let target = Target::Replica(name);
             if self.connected_to(m, &target).is_some() {
-                self.ask_info(m, &target, now);
+                self.ask_info(m, &target, false, now);
             }
         }
     }
@@ -71,7 +76,7 @@ impl Core {
         let fast = master.o_down_since.is_some() || master.failover.is_some() || replica.link_down_ms != 0;
         let interval = match changing_since {
             // A role change takes milliseconds, a full synchronisation may take hours.
-            Some(at) => (asked.saturating_sub(at) / 10).clamp(ROLE_POLL_MS, INFO_PERIOD_FAST_MS),
+            Some(at) => (asked.saturating_sub(at) / 10).clamp(*ROLE_POLL_MS.start(), *ROLE_POLL_MS.end()),
             None if fast => INFO_PERIOD_FAST_MS.min(period),
             None => period,
         };
@@ -102,7 +107,7 @@ impl Core {
         if channel == Channel::PubSub {
             link.pubsub_heard_at = now;
             if let Some(text) = hello_text(&value) {
-                self.hello(&text, now);
+                self.hello(&text, false, now);
             }
             return;
         }
@@ -125,14 +130,15 @@ impl Core {
                     self.note_error(key, "INFO", &value);
                 }
             }
-            Pending::Exec => self.transaction_done(key, &value),
-            Pending::Ask(id) => self.peer_answered(id, key, &value, now),
+            Pending::Exec => self.transaction_done(key, &value, now),
+            Pending::Pause(id) => self.pause_answered(id, &value, now),
+            Pending::Ask { master, epoch } => self.peer_answered(master, epoch, key, &value, now),
         }
         self.evaluate_users(key, now);
     }
 
     /// The instance behind a link that is not shared.
-    fn sole_user(&self, key: LinkKey) -> Option<(MasterId, Target)> {
+    pub(super) fn sole_user(&self, key: LinkKey) -> Option<(MasterId, Target)> {
         self.links.get(&key)?.users.first().cloned()
     }
 
@@ -205,7 +211,11 @@ impl Core {
             }
         }
         match target {
-            Target::Master => self.discover_replicas(m, &info, now),
+            Target::Master => {
+                self.discover_replicas(m, &info, now);
+                self.note_guard(m, info.guarded, now);
+                self.note_master_offset(m, &info, now);
+            }
             Target::Replica(name) => self.note_replica_state(m, name, &info, changed_role, now),
             Target::Peer(_) => {}
         }
@@ -217,6 +227,10 @@ impl Core {
         if let Target::Replica(name) = target
             && !self.tilt.active()
         {
+            if changed_role == Some(Role::Master) && self.masters[m].failover.is_none() {
+                // Whether it is a stray or we missed its promotion, the others know.
+                self.publish_to_all(m, now);
+            }
             self.act_on_replica(m, name, now);
         }
     }
@@ -225,7 +239,9 @@ impl Core {
         for (host, port) in &info.replicas {
             // A name that is still being looked up comes again with the next INFO.
             let Ok(addr) = self.resolve(host, *port) else { continue };
-            if let Some(target) = self.add_replica(m, addr, now) {
+            if let Some(known) = self.masters[m].replicas.values_mut().find(|r| r.me.addr.same(&addr)) {
+                known.named_at = now;
+            } else if let Some(target) = self.add_replica(m, addr, now) {
                 self.event(Level::Notice, "+slave", m, &target, "");
                 self.save();
             }
@@ -273,7 +289,11 @@ impl Core {
             Role::Slave => self.masters[m].cfg.failover_timeout_ms,
         };
         let steady = replica.me.last_down_at.is_none_or(|at| now - at > grace);
-        if overdue && steady && state.is_none() && self.looks_sane(m, now) {
+        // The grace is for word of a newer configuration to come; a majority that has none ends it.
+        let confirmed = role == Role::Master
+            && !promoted
+            && self.configuration_confirmed(m, replica.me.role_reported_at, now);
+        if (confirmed || (overdue && steady)) && state.is_none() && self.looks_sane(m, now) {
             let hostnames = self.globals.announce_hostnames;
             let addr = &self.masters[m].me.addr;
             let master = (addr.announced(hostnames).to_string(), addr.port);

@@ -182,6 +182,9 @@ impl Core {
         if cfg.reboot_down_after_ms != 0 {
             lines.of("master-reboot-down-after-period", name, &[&cfg.reboot_down_after_ms.to_string()]);
         }
+        if cfg.down_on_refused_ms != 0 {
+            lines.of("down-on-refused", name, &[&cfg.down_on_refused_ms.to_string()]);
+        }
         lines.of("config-epoch", name, &[&master.config_epoch.to_string()]);
         lines.of("leader-epoch", name, &[&master.leader_epoch.to_string()]);
         let switched = master.failover_state().is_some_and(|s| s >= FailoverState::ReconfSlaves);
@@ -190,8 +193,8 @@ impl Core {
             let addr = if switched && replica.promoted { &master.me.addr } else { &replica.me.addr };
             lines.of("known-replica", name, &[addr.announced(hostnames), &addr.port.to_string()]);
         }
-        for (id, peer) in &master.peers {
-            let addr = &peer.me.addr;
+        let peers = master.peers.iter().map(|(id, peer)| (id, &peer.me.addr));
+        for (id, addr) in peers.chain(&master.forgotten) {
             lines.of("known-sentinel", name, &[addr.announced(hostnames), &addr.port.to_string(), id]);
         }
         for (old, new) in &cfg.renames {

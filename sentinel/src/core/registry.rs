@@ -18,6 +18,10 @@ pub(super) struct Resolver {
     known: BTreeMap<String, String>,
     failed: BTreeSet<String>,
     waiting: Vec<(String, Waiting)>,
+    /// Names whose answer is out.
+    asked: BTreeSet<String>,
+    /// When a name was last asked for.
+    asked_at: BTreeMap<String, Ms>,
 }
 
 /// What is done again once a name is known.
@@ -25,8 +29,8 @@ pub(super) struct Resolver {
 pub(super) enum Waiting {
     /// A client's command.
     Command { client: ClientId, argv: Vec<Vec<u8>>, protocol: Protocol },
-    /// A hello message.
-    Hello(String),
+    /// A hello message, and whether its sender handed it to us itself.
+    Hello { text: String, direct: bool },
 }
 
 /// Why there is no address for a host.
@@ -40,7 +44,13 @@ pub(super) enum Unresolved {
 
 impl Resolver {
     pub(super) fn new(known: BTreeMap<String, String>) -> Self {
-        Resolver { known, failed: BTreeSet::new(), waiting: Vec::new() }
+        Resolver {
+            known,
+            failed: BTreeSet::new(),
+            waiting: Vec::new(),
+            asked: BTreeSet::new(),
+            asked_at: BTreeMap::new(),
+        }
     }
 }
 
@@ -59,8 +69,24 @@ impl Core {
         if self.resolver.failed.contains(host) {
             return Err(Unresolved::Invalid);
         }
-        self.out.push_back(Output::Resolve { host: host.to_string() });
+        self.ask_for_name(host);
         Err(Unresolved::Pending)
+    }
+
+    /// Asks for a name's address, unless that question is out already.
+    fn ask_for_name(&mut self, host: &str) {
+        if self.resolver.asked.insert(host.to_string()) {
+            self.out.push_back(Output::Resolve { host: host.to_string() });
+        }
+    }
+
+    /// Looks a name up again, once a PING period at most: it may have moved.
+    pub(super) fn look_up(&mut self, host: &str, now: Ms) {
+        let last = self.resolver.asked_at.get(host);
+        if self.globals.resolve_hostnames && last.is_none_or(|at| now >= at + self.timers.ping_period) {
+            self.resolver.asked_at.insert(host.to_string(), now);
+            self.ask_for_name(host);
+        }
     }
 
     pub(super) fn wait_for_name(&mut self, host: &str, what: Waiting) {
@@ -68,8 +94,12 @@ impl Core {
     }
 
     pub(super) fn resolved(&mut self, host: &str, ip: Option<String>, now: Ms) {
+        self.resolver.asked.remove(host);
         match ip {
-            Some(ip) => self.name_found(host, ip),
+            Some(ip) => self.name_found(host, ip, now),
+            None if self.resolver.known.contains_key(host) => {
+                // What is known is better than nothing; it is asked for again.
+            }
             None => {
                 self.resolver.failed.insert(host.to_string());
             }
@@ -80,32 +110,38 @@ impl Core {
         for (_, what) in ready {
             match what {
                 Waiting::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
-                Waiting::Hello(text) => self.hello(&text, now),
+                Waiting::Hello { text, direct } => self.hello(&text, direct, now),
             }
         }
         self.resolver.failed.remove(host);
     }
 
     /// A name's address, perhaps a new one: whoever goes by that name moves there.
-    fn name_found(&mut self, host: &str, ip: String) {
+    fn name_found(&mut self, host: &str, ip: String, now: Ms) {
         if self.resolver.known.get(host) == Some(&ip) {
             return;
-        }
-        for link in self.links.values_mut().filter(|l| l.addr.host == host) {
-            link.addr.ip = ip.clone();
         }
         for master in &mut self.masters {
             for target in master.targets() {
                 if let Some(i) = master.instance_mut(&target).filter(|i| i.addr.host == host) {
                     i.addr.ip = ip.clone();
+                    master.due = now;
                 }
+            }
+        }
+        let moved: Vec<LinkKey> =
+            self.links.iter().filter(|(_, l)| l.addr.host == host).map(|(key, _)| *key).collect();
+        for key in moved {
+            let Some(link) = self.links.get_mut(&key) else { continue };
+            link.addr.ip = ip.clone();
+            if link.up().is_none() {
+                self.close_link(key, now);
             }
         }
         self.resolver.known.insert(host.to_string(), ip);
     }
 
-    /// Takes a master over from the file. A name that has no address yet keeps being looked up at
-    /// every attempt to connect.
+    /// Takes a master over from the file. A name that has no address yet is looked up until it has one.
     pub(super) fn load_master(&mut self, entry: MasterEntry, now: Ms) {
         let addr = self.resolve_or_keep(&entry.host, entry.port);
         let m = self.add_master(entry.cfg, addr, now);
@@ -140,6 +176,7 @@ impl Core {
             me: Instance::new(addr, link, Role::Master, now),
             replicas: BTreeMap::new(),
             peers: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             o_down_since: None,
             config_epoch: 0,
             leader: None,
@@ -149,6 +186,8 @@ impl Core {
             failover: None,
             candidacy: Candidacy::default(),
             rebooted_at: None,
+            serves_since: None,
+            guard: None,
             due: now,
         });
         let m = self.masters.len() - 1;
@@ -158,6 +197,7 @@ impl Core {
 
     /// Ceases to watch a master.
     pub(super) fn remove_master(&mut self, m: usize) {
+        self.end_handover(m);
         let id = self.masters[m].id;
         for target in self.masters[m].targets() {
             self.detach_target(m, &target);
@@ -190,6 +230,7 @@ impl Core {
         self.attach(link, self.masters[m].id, target.clone());
         let mut me = Instance::new(addr, link, Role::Master, now);
         me.run_id = Some(run_id.to_string());
+        self.masters[m].forgotten.remove(run_id);
         self.masters[m].peers.insert(run_id.to_string(), Peer::new(me, now));
         self.masters[m].due = now;
         target

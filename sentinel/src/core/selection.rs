@@ -7,15 +7,19 @@ use super::model::{Master, Replica, Target};
 use super::timers::Ms;
 
 impl Core {
-    /// The best replica for promotion: up, heard of lately, not too long without its
-    /// master; then the lowest priority, the highest offset, the smallest run id.
+    /// The best replica for promotion: up, heard of lately, not too long without its master, and none that
+    /// refused in this failover; then the lowest priority, the highest offset, the smallest run id.
     pub(super) fn best_replica(&self, m: usize, now: Ms) -> Option<String> {
         let master = &self.masters[m];
         let rank = |r: &Replica| {
             let run_id = r.me.run_id.as_ref().map(|id| id.to_ascii_lowercase());
             (r.priority, Reverse(r.offset), run_id.is_none(), run_id)
         };
-        let eligible = master.replicas.iter().filter(|(name, r)| self.eligible(m, master, name, r, now));
+        let refused = |name: &String| master.failover.as_ref().is_some_and(|f| f.refused.contains(name));
+        let eligible = master
+            .replicas
+            .iter()
+            .filter(|(name, r)| !refused(name) && self.eligible(m, master, name, r, now));
         eligible.min_by_key(|(_, r)| rank(r)).map(|(name, _)| name.clone())
     }
 

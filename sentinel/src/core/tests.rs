@@ -1,7 +1,12 @@
-//! Tests: a simulator of whole deployments on virtual time, the rules as it shows them, and the
-//! commands as a client sees them.
+//! Tests: a simulator of whole deployments on virtual time, the rules as it shows them, the rules that need every
+//! message under control with one Sentinel alone, and the commands as a client sees them.
 
 mod commands;
+mod election;
+mod probing;
+mod promotion;
 mod rules;
+mod safety;
 mod seeds;
+mod solo;
 mod world;

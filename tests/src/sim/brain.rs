@@ -45,6 +45,14 @@ impl Brain {
         }
     }
 
+    /// The epoch in which it stands for election for a master, or leads its failover.
+    pub fn failover_epoch(&self, master: &str) -> Option<u64> {
+        match self {
+            Brain::Redoubt(core) => core.failover_epoch(master),
+            Brain::Classic(classic) => classic.failover_epoch(master),
+        }
+    }
+
     /// Takes in what happened.
     pub fn handle(&mut self, now: Ms, input: Input) {
         match self {

@@ -64,8 +64,6 @@ pub struct Violation {
 struct Seen {
     /// It sees the master down.
     s_down: bool,
-    /// The epoch in which it stands or stood last.
-    stood_in: u64,
     /// The epoch in which it leads.
     leads_in: Option<u64>,
     /// An operator asked it for a failover.
@@ -332,7 +330,6 @@ impl World {
         let epoch = self.checks.epochs[s];
         let recent = 5 * self.plan.timers.ask_period * MS + 3 * SECOND;
         let seen = &mut self.checks.seen[s][m];
-        seen.stood_in = epoch;
         seen.leads_in = None;
         // The original's clock may have been set back, which makes old answers young.
         let classic = self.sentinels[s].kind == Kind::Classic;
@@ -346,8 +343,11 @@ impl World {
     }
 
     fn check_election(&mut self, s: usize, m: usize) {
+        let brain = self.sentinels[s].brain.as_ref();
+        // An election may be followed at once by the end of the failover, which then had no effect.
+        let Some(epoch) = brain.and_then(|b| b.failover_epoch(&format!("m{m}"))) else { return };
         let seen = &mut self.checks.seen[s][m];
-        let (epoch, asked_for) = (seen.stood_in, seen.asked_for);
+        let asked_for = seen.asked_for;
         seen.leads_in = Some(epoch);
         self.checks.elections += 1;
         let all = self.sentinels.len();

@@ -6,6 +6,8 @@ use redoubt_wire::resp::reply::Reply;
 use super::change::refuse;
 use super::{Answer, Call};
 use crate::core::config::Planted;
+use crate::core::model::Target;
+use crate::core::timers::Due;
 use crate::core::{Core, Level};
 
 /// Longer ids are not ids.
@@ -23,6 +25,10 @@ impl Core {
         let found = u16::try_from(port)
             .ok()
             .and_then(|port| self.masters.iter().position(|m| m.me.addr.is(&host, port)));
+        // What is due this very moment belongs to the answer.
+        if let Some(m) = found.filter(|_| !self.tilt.active()) {
+            self.judge_subjectively(m, &Target::Master, call.now, &mut Due::never());
+        }
         let down = found.is_some_and(|m| self.masters[m].me.s_down() && !self.tilt.active());
         let mut vote = (None, 0);
         let candidate = run_id != "*" && run_id.len() <= MAX_RUN_ID;

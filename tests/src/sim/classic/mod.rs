@@ -195,6 +195,12 @@ impl Classic {
         &self.id
     }
 
+    /// The epoch in which it stands for election for a master, or leads its failover.
+    pub fn failover_epoch(&self, master: &str) -> Option<u64> {
+        let master = self.masters.iter().find(|m| m.cfg.name == master)?;
+        master.failover.map(|_| master.failover_epoch)
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()
