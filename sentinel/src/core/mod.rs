@@ -21,6 +21,7 @@ pub mod timers;
 pub mod value;
 
 mod commands;
+mod configuration;
 mod consent;
 mod coordinated;
 mod down;

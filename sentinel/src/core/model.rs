@@ -196,6 +196,17 @@ impl Replica {
     }
 }
 
+/// A newer configuration of a master that is being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// Its config epoch.
+    pub epoch: u64,
+    /// Its address.
+    pub addr: Addr,
+    /// The Sentinel that told of it; none if it is our own promotion.
+    pub from: Option<String>,
+}
+
 /// What a Sentinel told us directly of its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnHello {
@@ -318,6 +329,8 @@ pub struct Failover {
     pub election_ends_at: Ms,
     /// The epoch and our vote for ourselves are on disk, so others may hear of them.
     pub durable: bool,
+    /// The votes could not be had: an operator's word stands for them, in an epoch that no election makes.
+    pub alone: bool,
     /// The replica being promoted, by name.
     pub promoted: Option<String>,
     /// The promotion went out and was not refused: no other replica is promoted in this epoch.
@@ -339,6 +352,7 @@ impl Failover {
             state_at: now,
             election_ends_at: now + patience,
             durable: false,
+            alone: false,
             promoted: None,
             sent: false,
             refused: Vec::new(),
@@ -395,6 +409,8 @@ pub struct Master {
     pub o_down_since: Option<Ms>,
     /// The epoch in which its present address was agreed on.
     pub config_epoch: u64,
+    /// A newer configuration that takes effect once it is on disk.
+    pub coming: Option<Coming>,
     /// Whom we voted for last; not kept over a restart.
     pub leader: Option<String>,
     /// The epoch of our last vote; on disk before anybody hears of the vote.

@@ -293,7 +293,8 @@ impl Core {
         let confirmed = role == Role::Master
             && !promoted
             && self.configuration_confirmed(m, replica.me.role_reported_at, now);
-        if (confirmed || (overdue && steady)) && state.is_none() && self.looks_sane(m, now) {
+        let idle = state.is_none() && self.masters[m].coming.is_none();
+        if (confirmed || (overdue && steady)) && idle && self.looks_sane(m, now) {
             let hostnames = self.globals.announce_hostnames;
             let addr = &self.masters[m].me.addr;
             let master = (addr.announced(hostnames).to_string(), addr.port);

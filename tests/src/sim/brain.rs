@@ -31,9 +31,7 @@ impl Brain {
     ) -> Brain {
         match kind {
             Kind::Redoubt => Brain::Redoubt(Box::new(Core::new(config, resolved, seed, now))),
-            Kind::Classic => {
-                Brain::Classic(Box::new(Classic::new(config, plan.timers.clone(), seed, now)))
-            }
+            Kind::Classic => Brain::Classic(Box::new(Classic::new(config, plan.timers.clone(), seed, now))),
         }
     }
 

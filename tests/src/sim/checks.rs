@@ -131,8 +131,8 @@ impl World {
         self.checks.epochs[s] = 0;
         let unsaved = std::mem::take(&mut self.checks.unsaved[s]);
         for seen in &mut self.checks.seen[s] {
-            let told = seen.told.filter(|_| !unsaved && ACROSS_CRASHES);
-            let announced = seen.announced.filter(|_| !unsaved && ACROSS_CRASHES);
+            let told = seen.told.filter(|_| !unsaved);
+            let announced = seen.announced.filter(|_| !unsaved);
             *seen = Seen { told, announced, vote_on_disk: seen.vote_on_disk, ..Seen::default() };
         }
     }
@@ -382,8 +382,6 @@ impl World {
         self.violated(if usurped { Rule::OriginalsOwn } else { rule }, text);
     }
 }
-
-const ACROSS_CRASHES: bool = false;
 
 /// The number in a master's name: `m3`.
 fn master_number(name: &str) -> Option<usize> {

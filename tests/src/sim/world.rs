@@ -186,7 +186,9 @@ impl World {
             Event::Written { sentinel, life } if self.sentinels[sentinel].lives == life => {
                 self.write_ends(sentinel);
             }
-            Event::LookedUp { sentinel, life, host, node, then } if self.sentinels[sentinel].lives == life => {
+            Event::LookedUp { sentinel, life, host, node, then }
+                if self.sentinels[sentinel].lives == life =>
+            {
                 self.looked_up(sentinel, host, node, then);
             }
             Event::Written { .. } | Event::LookedUp { .. } => {}

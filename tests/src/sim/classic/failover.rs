@@ -235,8 +235,7 @@ impl Classic {
         self.enter(m, FailoverState::UpdateConfig, now);
         if late {
             let untold = |r: &&Replica| !r.promoted && r.reconf == Reconf::None;
-            let links: Vec<_> =
-                self.masters[m].replicas.iter().filter(untold).map(|r| r.me.link).collect();
+            let links: Vec<_> = self.masters[m].replicas.iter().filter(untold).map(|r| r.me.link).collect();
             for link in links {
                 if self.links.get(&link).is_some_and(|l| l.whole) {
                     self.send_slaveof(link, Some(new));

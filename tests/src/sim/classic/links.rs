@@ -181,8 +181,7 @@ impl Classic {
         let Some(link) = self.conns.get(&conn).and_then(|id| self.links.get_mut(id)) else { return };
         if link.hellos == Some(conn) {
             let name = format!("sentinel-{}-pubsub", &self.id[..8]);
-            let commands =
-                vec![words(&["CLIENT", "SETNAME", &name]), words(&["SUBSCRIBE", HELLO_CHANNEL])];
+            let commands = vec![words(&["CLIENT", "SETNAME", &name]), words(&["SUBSCRIBE", HELLO_CHANNEL])];
             self.out.push_back(Output::Send { conn, commands });
         } else {
             link.up = true;
@@ -248,9 +247,7 @@ impl Classic {
         };
         let info_period = if closely { self.timers.info_period.min(1000) } else { self.timers.info_period };
         let ping_period = master.cfg.down_after_ms.min(self.timers.ping_period);
-        if !matches!(target, Target::Peer(_))
-            && (info_at == 0 || now.saturating_sub(info_at) > info_period)
-        {
+        if !matches!(target, Target::Peer(_)) && (info_at == 0 || now.saturating_sub(info_at) > info_period) {
             self.send(id, words(&["INFO"]), Expected::Info);
         }
         if now.saturating_sub(pong_at) > ping_period && now.saturating_sub(pinged_at) > ping_period / 2 {
