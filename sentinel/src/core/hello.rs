@@ -89,6 +89,7 @@ impl Core {
         let Some(hello) = Hello::parse(text).filter(|h| h.run_id != self.id) else { return };
         let Some(m) = self.index_by_name(hello.master) else { return };
         let id = self.masters[m].id;
+        let mut news = self.masters[m].guard.is_some();
         let known = self.masters[m].peers.get(hello.run_id).map(|p| p.me.addr.clone());
         if !known.is_some_and(|a| a.is(hello.host, hello.port)) {
             let addr = match self.resolve(hello.host, hello.port) {
@@ -99,9 +100,11 @@ impl Core {
                 Err(Unresolved::Invalid) => return,
             };
             self.meet(m, &hello, addr, now);
+            news = true;
         }
         if hello.epoch > self.epoch {
             self.adopt_epoch(m, hello.epoch, now);
+            news = true;
         }
         if hello.config_epoch > self.masters[m].newest_config_epoch() {
             let addr = match self.resolve(hello.master_host, hello.master_port) {
@@ -124,7 +127,9 @@ impl Core {
         if direct {
             self.look_at_strays(m, now);
         }
-        self.evaluate(id, now);
+        if news {
+            self.evaluate(id, now);
+        }
     }
 
     /// Enters a Sentinel not known at this address: new, moved, or in the place of another.

@@ -107,6 +107,8 @@ pub struct Instance {
     pub info_text: String,
     /// When the last hello was sent to it.
     pub published_at: Option<Ms>,
+    /// When something about it alone is due next: a probe, a verdict.
+    pub due: Ms,
 }
 
 impl Instance {
@@ -125,6 +127,7 @@ impl Instance {
             info_asked_at: None,
             info_text: String::new(),
             published_at: None,
+            due: now,
         }
     }
 
@@ -427,8 +430,10 @@ pub struct Master {
     pub serves_since: Option<Ms>,
     /// It refuses writes until a majority confirms it.
     pub guard: Option<Guard>,
-    /// When something about it is due next.
+    /// When something is due that concerns it as a whole.
     pub due: Ms,
+    /// When something is due for one of its instances.
+    pub instances_due: Ms,
 }
 
 impl Master {
@@ -460,6 +465,22 @@ impl Master {
         let replicas = self.replicas.keys().cloned().map(Target::Replica);
         let peers = self.peers.keys().cloned().map(Target::Peer);
         std::iter::once(Target::Master).chain(replicas).chain(peers).collect()
+    }
+
+    /// Those of its instances for which something is due.
+    pub fn due_targets(&self, now: Ms) -> Vec<Target> {
+        let due = |i: &Instance| i.due <= now;
+        let master = due(&self.me).then_some(Target::Master);
+        let replicas = self.replicas.iter().filter(|(_, r)| due(&r.me)).map(|(n, _)| Target::Replica(n.clone()));
+        let peers = self.peers.iter().filter(|(_, p)| due(&p.me)).map(|(id, _)| Target::Peer(id.clone()));
+        master.into_iter().chain(replicas).chain(peers).collect()
+    }
+
+    /// When something is due next for the first of its instances.
+    pub fn first_instance_due(&self) -> Ms {
+        let replicas = self.replicas.values().map(|r| r.me.due);
+        let peers = self.peers.values().map(|p| p.me.due);
+        replicas.chain(peers).fold(self.me.due, Ms::min)
     }
 
     /// The state of our failover, if there is one.

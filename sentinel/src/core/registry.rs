@@ -190,6 +190,7 @@ impl Core {
             serves_since: None,
             guard: None,
             due: now,
+            instances_due: now,
         });
         let m = self.masters.len() - 1;
         self.event(Level::Warning, "+monitor", m, &Target::Master, &format!(" quorum {quorum}"));
