@@ -12,6 +12,10 @@ use redoubt_lab::failover::{Fault, Plan};
 use redoubt_lab::launcher::Launch;
 use redoubt_lab::load::Pace;
 use redoubt_lab::scratch::Scratch;
+use redoubt_lab::sim::campaign::Campaign;
+use redoubt_lab::sim::plan::{Planted, Scenario};
+use redoubt_lab::sim::report;
+use redoubt_lab::sim::run::Trace;
 use redoubt_lab::{LabError, Result, demo};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +38,8 @@ enum Verb {
     /// Measure, side by side with other servers.
     #[command(subcommand)]
     Bench(BenchVerb),
+    /// Run simulated Sentinel deployments through faults and check that no rule is broken.
+    Sim(SimArgs),
     /// Become a server that dies with the process that asked for it.
     #[command(name = redoubt_lab::launcher::VERB, hide = true)]
     RunChild(Launch),
@@ -273,8 +279,79 @@ struct PausesArgs {
     batch: usize,
 }
 
+#[derive(Args, Debug)]
+struct SimArgs {
+    /// Replay this seed
+    #[arg(long, value_name = "N", conflicts_with_all = ["first", "runs", "failovers", "jobs"])]
+    seed: Option<u64>,
+    /// Print what happens in it
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Print what its Sentinels log as well
+    #[arg(long, requires = "trace")]
+    logs: bool,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: u64,
+    /// How many seeds at most
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Go on until so many failovers were seen, however many seeds that takes
+    #[arg(long, value_name = "N", conflicts_with = "runs")]
+    failovers: Option<u64>,
+    /// Only this scenario [default: the seed decides]
+    #[arg(long, value_enum)]
+    scenario: Option<Scenario>,
+    /// Runs at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
+    jobs: usize,
+    /// Plant a mistake in the Sentinels, to see it found
+    #[arg(long, value_enum, hide = true)]
+    planted: Option<PlantedChoice>,
+    /// Stop at so many seeds that break a rule
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    violations: usize,
+}
+
+/// The mistakes of [`Planted`] by name.
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum PlantedChoice {
+    VoteBeforeWrite,
+    OldVotesCount,
+    PromoteAgain,
+}
+
+impl SimArgs {
+    fn run(self) -> ExitCode {
+        let planted = self.planted.map(|choice| match choice {
+            PlantedChoice::VoteBeforeWrite => Planted::VoteBeforeWrite,
+            PlantedChoice::OldVotesCount => Planted::OldVotesCount,
+            PlantedChoice::PromoteAgain => Planted::PromoteAgain,
+        });
+        let sound = match self.seed {
+            Some(seed) => {
+                let trace = Trace { events: self.trace, logs: self.logs };
+                report::replay(seed, self.scenario, planted, trace)
+            }
+            None => report::campaign(&Campaign {
+                runs: if self.failovers.is_some() { u64::MAX } else { self.runs },
+                failovers: self.failovers,
+                scenario: self.scenario,
+                jobs: self.jobs,
+                violations: self.violations,
+                planted,
+                ..Campaign::new(self.first, self.runs)
+            }),
+        };
+        if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Verb::Sim(args) = cli.verb {
+        return args.run();
+    }
     if let Verb::RunChild(launch) = cli.verb {
         eprintln!("redoubt-lab: {}", launch.run());
         return ExitCode::FAILURE;
@@ -333,6 +410,10 @@ async fn dispatch(verb: Verb) -> Result<()> {
         Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
         Verb::Bench(BenchVerb::Pauses(args)) => bench_pauses(args).await,
         Verb::RunChild(launch) => Err(launch.run()),
+        Verb::Sim(args) => {
+            args.run();
+            Ok(())
+        }
     }
 }
 

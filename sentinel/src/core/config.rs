@@ -119,6 +119,21 @@ pub struct Config {
     pub masters: Vec<MasterEntry>,
     /// Whether a script exists and may be run: the one question to the outside, answered by the driver.
     pub executable: fn(&str) -> bool,
+    /// A mistake that a simulator plants, to show that it would be found. No file can ask for it.
+    #[doc(hidden)]
+    pub planted: Option<Planted>,
+}
+
+/// Mistakes of the kind that a simulator is to find.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// A vote is told before it is on disk.
+    VoteBeforeWrite,
+    /// Votes of older epochs count.
+    OldVotesCount,
+    /// A promotion that went out and was not confirmed is tried with another replica in the same epoch.
+    PromoteAgain,
 }
 
 const NO_MASTER: &str = "No such master with specified name.";
@@ -146,7 +161,7 @@ fn turn(option: &str) -> usize {
 impl Config {
     /// A configuration that names nothing yet.
     pub fn new(executable: fn(&str) -> bool) -> Self {
-        Config { globals: Globals::default(), masters: Vec::new(), executable }
+        Config { globals: Globals::default(), masters: Vec::new(), executable, planted: None }
     }
 
     /// Reads the arguments of `sentinel` directives, each with its tag (a line's place in the

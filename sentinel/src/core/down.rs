@@ -5,7 +5,7 @@
 //! at once instead of a second later.
 
 use super::link::{Channel, ConnState, LinkKey, Pending};
-use super::model::{FailoverState, Master, MasterId, Role, Target};
+use super::model::{FailoverState, Master, MasterId, Peer, Role, Target};
 use super::timers::{Due, Ms};
 use super::value::Value;
 use super::{Core, Level};
@@ -85,6 +85,7 @@ impl Core {
 
     /// Sets or clears ODOWN: enough Sentinels, ourselves among them, see the master down.
     pub(super) fn judge_objectively(&mut self, m: usize, now: Ms) {
+        self.forget_old_answers(m, now);
         let master = &self.masters[m];
         let agreeing = 1 + master.peers.values().filter(|p| p.says_down).count();
         let down = master.me.s_down() && agreeing >= master.cfg.quorum as usize;
@@ -106,15 +107,25 @@ impl Core {
         self.event(Level::Warning, "+odown", m, &Target::Master, &format!(" #quorum {agreeing}/{quorum}"));
     }
 
-    /// Asks the others again whose answer is older than the ask period, and forgets what is too old.
+    /// When an answer counts no more. In TILT nobody is asked, so answers may have grown old.
+    fn stale_at(&self, peer: &Peer) -> Ms {
+        peer.answered_at.map_or(0, |at| at + 5 * self.timers.ask_period + 1)
+    }
+
+    fn forget_old_answers(&mut self, m: usize, now: Ms) {
+        let mut peers = std::mem::take(&mut self.masters[m].peers);
+        for peer in peers.values_mut().filter(|p| now >= self.stale_at(p)) {
+            peer.says_down = false;
+            peer.leader = None;
+        }
+        self.masters[m].peers = peers;
+    }
+
+    /// Asks the others again whose answer is older than the ask period.
     pub(super) fn ask_peers(&mut self, m: usize, forced: bool, now: Ms, due: &mut Due) {
         let period = self.timers.ask_period;
-        for peer in self.masters[m].peers.values_mut() {
-            let stale_at = peer.answered_at.map_or(0, |at| at + 5 * period + 1);
-            if (peer.says_down || peer.leader.is_some()) && due.passed(now, stale_at) {
-                peer.says_down = false;
-                peer.leader = None;
-            }
+        for peer in self.masters[m].peers.values().filter(|p| p.says_down || p.leader.is_some()) {
+            due.at(self.stale_at(peer).max(now + 1));
         }
         if !self.may_ask(&self.masters[m]) {
             return;

@@ -18,6 +18,7 @@
 //! before. A candidate that learns of a newer epoch stands again in it at once, unless somebody in reach was
 //! elected there.
 
+use super::config::Planted;
 use super::model::{Cause, Failover, FailoverState, MasterId, Peer, Target};
 use super::persist::Deferred;
 use super::timers::{CANDIDACY_PAUSE_MS, CANDIDACY_STEP_MS, Due, FORCED_ELECTION_MS, LEADER_PATIENCE_MS, Ms};
@@ -25,6 +26,8 @@ use super::{Core, Level};
 
 /// A write that takes longer is an accident, not what the order of candidates should allow for.
 const MAX_WRITE_MS: Ms = 500;
+/// How far an epoch without votes lies beyond the others, and the width of the range it is drawn from.
+const FAR_EPOCHS: u64 = 1 << 20;
 /// What a request for votes takes besides the write before it.
 const REQUEST_MS: Ms = 5;
 
@@ -38,7 +41,7 @@ impl Core {
         }
         // A vote is free in an epoch above all that this master has seen, be the current epoch higher: another
         // master's election may have raised it.
-        if epoch > self.masters[m].leader_epoch.max(self.masters[m].config_epoch) {
+        if epoch > self.masters[m].leader_epoch.max(self.masters[m].newest_config_epoch()) {
             let id = self.masters[m].id;
             if candidate != self.id {
                 self.withdraw(m);
@@ -120,7 +123,7 @@ impl Core {
     /// Stands for election if the master is objectively down and nothing bars it.
     pub(super) fn stand_if_due(&mut self, m: usize, now: Ms, due: &mut Due) {
         let master = &self.masters[m];
-        if master.o_down_since.is_none() || master.failover.is_some() {
+        if master.o_down_since.is_none() || master.failover.is_some() || master.coming.is_some() {
             return;
         }
         if !due.passed(now, master.candidacy.not_before.max(master.candidacy.turn_at)) {
@@ -156,7 +159,7 @@ impl Core {
     /// for this master, else a new one.
     fn epoch_to_stand_in(&mut self, m: usize, may_join: bool, now: Ms) -> u64 {
         let master = &self.masters[m];
-        let fresh = self.epoch > master.leader_epoch.max(master.config_epoch)
+        let fresh = self.epoch > master.leader_epoch.max(master.newest_config_epoch())
             && master.peers.values().all(|p| p.leader_epoch < self.epoch);
         if !(may_join && fresh) {
             self.adopt_epoch(m, self.epoch + 1, now);
@@ -182,6 +185,18 @@ impl Core {
         self.stand(m, epoch, now);
     }
 
+    /// An operator's failover goes on without a majority. The others may elect a leader meanwhile, and no two
+    /// masters may share an epoch, so it takes one far beyond those that elections, which count up, will reach.
+    fn stand_alone(&mut self, m: usize, now: Ms) {
+        let epoch = self.epoch + FAR_EPOCHS + self.random(FAR_EPOCHS);
+        self.adopt_epoch(m, epoch, now);
+        let Some(f) = self.masters[m].failover.as_mut() else { return };
+        f.epoch = epoch;
+        f.alone = true;
+        f.durable = false;
+        self.stand(m, epoch, now);
+    }
+
     /// Our candidacy is on disk: the others are asked for their votes.
     pub(super) fn candidacy_durable(&mut self, id: MasterId, epoch: u64, now: Ms) {
         let Some(m) = self.index(id) else { return };
@@ -196,8 +211,8 @@ impl Core {
     /// Votes for us in the epoch of our failover, ours among them.
     fn votes(&self, m: usize, epoch: u64) -> usize {
         let master = &self.masters[m];
-        let mine =
-            |leader: &Option<String>, e: u64| e == epoch && leader.as_deref() == Some(self.id.as_str());
+        let valid = |e: u64| e == epoch || self.planted == Some(Planted::OldVotesCount);
+        let mine = |leader: &Option<String>, e: u64| valid(e) && leader.as_deref() == Some(self.id.as_str());
         usize::from(mine(&master.leader, master.leader_epoch))
             + master.peers.values().filter(|p| mine(&p.leader, p.leader_epoch)).count()
     }
@@ -218,6 +233,9 @@ impl Core {
             }
             return false;
         }
+        if f.alone {
+            return true;
+        }
         let voters = master.peers.len() + 1;
         let needed = (voters / 2 + 1).max(master.cfg.quorum as usize);
         if self.votes(m, epoch) >= needed {
@@ -233,8 +251,10 @@ impl Core {
             let over = complete || due.passed(now, started_at + FORCED_ELECTION_MS);
             if over && outvoted {
                 self.stand_again(m, now);
+            } else if over {
+                self.stand_alone(m, now);
             }
-            return over && !outvoted;
+            return false;
         }
         if (complete && outvoted) || due.passed(now, ends_at) {
             self.lose_election(m, now);

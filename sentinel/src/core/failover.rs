@@ -8,6 +8,7 @@
 //! Clients are told at the promotion: from then on the new master takes writes. The
 //! entry itself keeps the old address until the other replicas follow, as in Redis.
 
+use super::config::Planted;
 use super::link::LinkKey;
 use super::model::{Cause, FailoverState, Reconf, Target};
 use super::timers::{Due, FRESH_INFO_MS, Ms};
@@ -49,7 +50,7 @@ impl Core {
         }
     }
 
-    fn crash(&mut self) {
+    pub(super) fn crash(&mut self) {
         self.log(Level::Warning, "Sentinel CRASH because of SENTINEL simulate-failure".into());
         self.out.push_back(Output::Exit { code: CRASH_EXIT_CODE });
     }
@@ -120,7 +121,19 @@ impl Core {
     }
 
     fn await_promotion_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
+        if self.masters[m].coming.is_some() {
+            // It is a master; the rest waits for our disk.
+            return false;
+        }
         let since = self.masters[m].failover.as_ref().map_or(now, |f| f.state_at);
+        let limit = since + self.masters[m].cfg.failover_timeout_ms + 1;
+        if self.planted == Some(Planted::PromoteAgain) && due.passed(now, limit) {
+            if let Some(f) = self.masters[m].failover.as_mut() {
+                f.sent = false;
+            }
+            self.enter(m, FailoverState::SelectSlave, now);
+            return true;
+        }
         self.abort_if_late(m, since, now, due)
     }
 
@@ -168,34 +181,9 @@ impl Core {
         }
     }
 
-    /// The chosen replica says it is a master: everybody is told, and the others are pointed at it.
-    pub(super) fn promotion_proven(&mut self, m: usize, name: &str, now: Ms) {
-        let target = Target::Replica(name.to_string());
-        let Some(epoch) = self.masters[m].failover.as_ref().map(|f| f.epoch) else { return };
-        if self.masters[m].config_epoch >= epoch {
-            // Others have agreed on a newer configuration meanwhile: ours is void.
-            return self.abort_failover(m, "-failover-abort-not-elected", now);
-        }
-        self.masters[m].config_epoch = epoch;
-        self.enter(m, FailoverState::ReconfSlaves, now);
-        self.save();
-        self.event(Level::Warning, "+promoted-slave", m, &target, "");
-        if self.crash_after_promotion {
-            self.crash();
-        }
-        let old = self.masters[m].me.addr.clone();
-        let new = self.masters[m].current_addr().clone();
-        // First of all, so that no client still writes to it that does not know better.
-        self.demote_old_master(m, &new);
-        self.event(Level::Warning, "+failover-state-reconf-slaves", m, &Target::Master, "");
-        self.reconfigure_clients(m, "leader", &old, &new);
-        self.announce_switch(m, &old, &new);
-        self.publish_to_all(m, now);
-    }
-
     /// An old master that can be reached (an operator asked for the failover, or it came back meanwhile) takes
     /// no further writes: they would be lost when it is corrected after the usual grace.
-    fn demote_old_master(&mut self, m: usize, new: &super::model::Addr) {
+    pub(super) fn demote_old_master(&mut self, m: usize, new: &super::model::Addr) {
         let host = new.announced(self.globals.announce_hostnames).to_string();
         if !self.masters[m].me.s_down() && self.send_slaveof(m, &Target::Master, Some((host, new.port))) {
             let text = format!("Told the old {} to follow the new one", self.describe(m, &Target::Master));

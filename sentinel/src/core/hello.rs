@@ -89,6 +89,7 @@ impl Core {
         let Some(hello) = Hello::parse(text).filter(|h| h.run_id != self.id) else { return };
         let Some(m) = self.index_by_name(hello.master) else { return };
         let id = self.masters[m].id;
+        let mut news = self.masters[m].guard.is_some();
         let known = self.masters[m].peers.get(hello.run_id).map(|p| p.me.addr.clone());
         if !known.is_some_and(|a| a.is(hello.host, hello.port)) {
             let addr = match self.resolve(hello.host, hello.port) {
@@ -99,11 +100,13 @@ impl Core {
                 Err(Unresolved::Invalid) => return,
             };
             self.meet(m, &hello, addr, now);
+            news = true;
         }
         if hello.epoch > self.epoch {
             self.adopt_epoch(m, hello.epoch, now);
+            news = true;
         }
-        if hello.config_epoch > self.masters[m].config_epoch {
+        if hello.config_epoch > self.masters[m].newest_config_epoch() {
             let addr = match self.resolve(hello.master_host, hello.master_port) {
                 Ok(addr) => addr,
                 Err(Unresolved::Pending) => {
@@ -112,7 +115,7 @@ impl Core {
                 }
                 Err(Unresolved::Invalid) => return,
             };
-            self.adopt_configuration(m, &hello, addr, now);
+            self.learn_configuration(m, hello.config_epoch, addr, hello.run_id);
         }
         if let Some(peer) = self.masters[m].peers.get_mut(hello.run_id) {
             peer.hello_at = now;
@@ -124,29 +127,8 @@ impl Core {
         if direct {
             self.look_at_strays(m, now);
         }
-        self.evaluate(id, now);
-    }
-
-    /// Takes over a newer configuration: our clients are told, and the others, who may not have heard of it.
-    fn adopt_configuration(&mut self, m: usize, hello: &Hello<'_>, addr: Addr, now: Ms) {
-        let told = self.masters[m].current_addr().clone();
-        let is_news = !told.same(&addr);
-        self.masters[m].config_epoch = hello.config_epoch;
-        self.save();
-        if is_news {
-            let sender = Target::Peer(hello.run_id.to_string());
-            self.event(Level::Warning, "+config-update-from", m, &sender, "");
-            self.announce_switch(m, &told, &addr);
-        }
-        if !self.masters[m].me.addr.same(&addr) {
-            self.switch_address(m, addr.clone(), now);
-        } else if self.masters[m].failover.is_some() {
-            // The agreed master is the one our failover meant to replace.
-            self.abort_failover(m, "-failover-abort-not-elected", now);
-        }
-        if is_news {
-            self.reconfigure_clients(m, "observer", &told, &addr);
-            self.publish_to_all(m, now);
+        if news {
+            self.evaluate(id, now);
         }
     }
 

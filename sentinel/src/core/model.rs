@@ -107,6 +107,8 @@ pub struct Instance {
     pub info_text: String,
     /// When the last hello was sent to it.
     pub published_at: Option<Ms>,
+    /// When something about it alone is due next: a probe, a verdict.
+    pub due: Ms,
 }
 
 impl Instance {
@@ -125,6 +127,7 @@ impl Instance {
             info_asked_at: None,
             info_text: String::new(),
             published_at: None,
+            due: now,
         }
     }
 
@@ -194,6 +197,17 @@ impl Replica {
             named_at: now,
         }
     }
+}
+
+/// A newer configuration of a master that is being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// Its config epoch.
+    pub epoch: u64,
+    /// Its address.
+    pub addr: Addr,
+    /// The Sentinel that told of it; none if it is our own promotion.
+    pub from: Option<String>,
 }
 
 /// What a Sentinel told us directly of its configuration.
@@ -318,6 +332,8 @@ pub struct Failover {
     pub election_ends_at: Ms,
     /// The epoch and our vote for ourselves are on disk, so others may hear of them.
     pub durable: bool,
+    /// The votes could not be had: an operator's word stands for them, in an epoch that no election makes.
+    pub alone: bool,
     /// The replica being promoted, by name.
     pub promoted: Option<String>,
     /// The promotion went out and was not refused: no other replica is promoted in this epoch.
@@ -339,6 +355,7 @@ impl Failover {
             state_at: now,
             election_ends_at: now + patience,
             durable: false,
+            alone: false,
             promoted: None,
             sent: false,
             refused: Vec::new(),
@@ -395,6 +412,8 @@ pub struct Master {
     pub o_down_since: Option<Ms>,
     /// The epoch in which its present address was agreed on.
     pub config_epoch: u64,
+    /// A newer configuration that takes effect once it is on disk.
+    pub coming: Option<Coming>,
     /// Whom we voted for last; not kept over a restart.
     pub leader: Option<String>,
     /// The epoch of our last vote; on disk before anybody hears of the vote.
@@ -411,8 +430,10 @@ pub struct Master {
     pub serves_since: Option<Ms>,
     /// It refuses writes until a majority confirms it.
     pub guard: Option<Guard>,
-    /// When something about it is due next.
+    /// When something is due that concerns it as a whole.
     pub due: Ms,
+    /// When something is due for one of its instances.
+    pub instances_due: Ms,
 }
 
 impl Master {
@@ -444,6 +465,23 @@ impl Master {
         let replicas = self.replicas.keys().cloned().map(Target::Replica);
         let peers = self.peers.keys().cloned().map(Target::Peer);
         std::iter::once(Target::Master).chain(replicas).chain(peers).collect()
+    }
+
+    /// Those of its instances for which something is due.
+    pub fn due_targets(&self, now: Ms) -> Vec<Target> {
+        let due = |i: &Instance| i.due <= now;
+        let master = due(&self.me).then_some(Target::Master);
+        let replicas =
+            self.replicas.iter().filter(|(_, r)| due(&r.me)).map(|(n, _)| Target::Replica(n.clone()));
+        let peers = self.peers.iter().filter(|(_, p)| due(&p.me)).map(|(id, _)| Target::Peer(id.clone()));
+        master.into_iter().chain(replicas).chain(peers).collect()
+    }
+
+    /// When something is due next for the first of its instances.
+    pub fn first_instance_due(&self) -> Ms {
+        let replicas = self.replicas.values().map(|r| r.me.due);
+        let peers = self.peers.values().map(|p| p.me.due);
+        replicas.chain(peers).fold(self.me.due, Ms::min)
     }
 
     /// The state of our failover, if there is one.

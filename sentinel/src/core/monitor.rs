@@ -2,7 +2,7 @@
 
 use super::info::Info;
 use super::link::{Channel, ConnId, LinkKey, Pending};
-use super::model::{FailoverState, MasterId, Reconf, Replica, Role, Target};
+use super::model::{FailoverState, Instance, MasterId, Reconf, Replica, Role, Target};
 use super::timers::{Due, INFO_PERIOD_FAST_MS, MAX_PENDING_COMMANDS, Ms, ROLE_POLL_MS};
 use super::value::Value;
 use super::{Core, Level};
@@ -113,6 +113,10 @@ impl Core {
         }
         let Some(pending) = link.pending.pop_front() else { return };
         match pending {
+            // What most replies are: everything is as it was.
+            Pending::Ping if !self.pong(key, &value, now) => return,
+            Pending::Ping => {}
+            Pending::Ignored(_) if value.error_text().is_none() => return,
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
                 let refused = |t: &[u8]| t.starts_with(b"WRONGPASS") || t.starts_with(b"NOAUTH");
@@ -121,7 +125,6 @@ impl Core {
                     self.close_link(key, now + self.timers.ping_period);
                 }
             }
-            Pending::Ping => self.pong(key, &value, now),
             Pending::Info { full } => {
                 if let (Value::Bulk(text), Some((id, target))) = (&value, self.sole_user(key)) {
                     let text = String::from_utf8_lossy(text).into_owned();
@@ -150,27 +153,34 @@ impl Core {
         self.log(level, format!("{addr} answered {command} with: {}", String::from_utf8_lossy(text)));
     }
 
-    fn pong(&mut self, key: LinkKey, value: &Value, now: Ms) {
+    /// The answer to a PING. Whether anything changed by it but the time of the last answer.
+    fn pong(&mut self, key: LinkKey, value: &Value, now: Ms) -> bool {
         let text: &[u8] = match value {
             Value::Simple(text) | Value::Error(text) => text,
-            _ => return,
+            _ => return false,
         };
         let available = [&b"PONG"[..], b"LOADING", b"MASTERDOWN"].iter().any(|w| text.starts_with(w));
-        let Some(link) = self.links.get_mut(&key) else { return };
+        let Some(link) = self.links.get_mut(&key) else { return false };
         link.pong_at = now;
         if available {
             link.available_at = now;
             link.unanswered_since = None;
         }
-        for (id, target) in link.users.clone() {
+        let mut news = false;
+        for at in 0..link.users.len() {
+            let Some((id, target)) = self.links.get(&key).and_then(|l| l.users.get(at)).cloned() else {
+                break;
+            };
             let Some(m) = self.index(id) else { continue };
+            news |= self.masters[m].instance(&target).is_some_and(Instance::s_down);
             if target == Target::Master && text.starts_with(b"PONG") {
-                self.masters[m].rebooted_at = None;
+                news |= self.masters[m].rebooted_at.take().is_some();
             }
             if text.starts_with(b"BUSY") {
                 self.kill_script(m, &target);
             }
         }
+        news
     }
 
     /// A node that is down because a script blocks it is asked, once, to end the script.
@@ -293,7 +303,8 @@ impl Core {
         let confirmed = role == Role::Master
             && !promoted
             && self.configuration_confirmed(m, replica.me.role_reported_at, now);
-        if (confirmed || (overdue && steady)) && state.is_none() && self.looks_sane(m, now) {
+        let idle = state.is_none() && self.masters[m].coming.is_none();
+        if (confirmed || (overdue && steady)) && idle && self.looks_sane(m, now) {
             let hostnames = self.globals.announce_hostnames;
             let addr = &self.masters[m].me.addr;
             let master = (addr.announced(hostnames).to_string(), addr.port);

@@ -179,6 +179,7 @@ impl Core {
             forgotten: BTreeMap::new(),
             o_down_since: None,
             config_epoch: 0,
+            coming: None,
             leader: None,
             // An entry may have been removed and made again within an epoch in which it had our vote.
             leader_epoch: self.epoch,
@@ -189,6 +190,7 @@ impl Core {
             serves_since: None,
             guard: None,
             due: now,
+            instances_due: now,
         });
         let m = self.masters.len() - 1;
         self.event(Level::Warning, "+monitor", m, &Target::Master, &format!(" quorum {quorum}"));

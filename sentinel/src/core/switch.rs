@@ -88,6 +88,7 @@ impl Core {
         let master = &mut self.masters[m];
         master.o_down_since = None;
         master.failover = None;
+        master.coming = None;
         // How often masters failed in a row outlives each of them.
         master.candidacy = Candidacy { failures: master.candidacy.failures, ..Candidacy::default() };
         master.rebooted_at = None;

@@ -5,6 +5,7 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::change::refuse;
 use super::{Answer, Call};
+use crate::core::config::Planted;
 use crate::core::model::Target;
 use crate::core::timers::Due;
 use crate::core::{Core, Level};
@@ -38,7 +39,7 @@ impl Core {
         let Some(m) = found else { return Answer::Now };
         self.ask_back(m, call.now);
         self.masters[m].due = call.now;
-        if !candidate {
+        if !candidate || self.planted == Some(Planted::VoteBeforeWrite) {
             return Answer::Now;
         }
         let mut without = Reply::new(call.reply.protocol);
