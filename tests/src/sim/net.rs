@@ -101,6 +101,8 @@ pub enum Message {
     Commands(Vec<Command>),
     /// The connection stands.
     Connected,
+    /// There is a host and nobody listens.
+    Refused,
     /// A reply or a published message.
     Reply(Value),
     /// The answer to the question whether that master is down.
@@ -262,7 +264,7 @@ impl World {
             self.accepted[to].push(key);
             self.transmit(key, Way::Back, Message::Connected);
         } else {
-            self.transmit(key, Way::Back, Message::End);
+            self.transmit(key, Way::Back, Message::Refused);
         }
     }
 

@@ -61,6 +61,10 @@ pub struct Plan {
     pub down_after_ms: Ms,
     /// `failover-timeout` of every master.
     pub failover_timeout_ms: Ms,
+    /// `down-on-refused` of every master, for Sentinels of this project; 0 is off.
+    pub down_on_refused_ms: Ms,
+    /// Nodes have `master-rejoin-guard yes`.
+    pub rejoin_guard: bool,
     /// `parallel-syncs` of every master.
     pub parallel_syncs: u32,
     /// The other periods.
@@ -99,6 +103,8 @@ impl Plan {
             quorum: sentinels as u32 / 2 + 1,
             down_after_ms: 1000,
             failover_timeout_ms: 180_000,
+            down_on_refused_ms: 0,
+            rejoin_guard: false,
             parallel_syncs: 1,
             timers: Timers::default(),
             introduced: false,
@@ -145,6 +151,8 @@ impl Plan {
         plan.timers.knobs().into_iter().for_each(|(_, period)| *period /= scale);
         // A gap of two seconds is an accident on any scale.
         plan.timers.tilt_trigger = Timers::default().tilt_trigger;
+        plan.down_on_refused_ms = if rng.random_ratio(1, 4) { plan.down_after_ms / 4 } else { 0 };
+        plan.rejoin_guard = rng.random_ratio(1, 4);
         plan.parallel_syncs = rng.random_range(1..=3);
         plan.hostnames = !mixed && rng.random_ratio(1, 6);
         let slowest = [500, 2 * MS, 10 * MS, 40 * MS][rng.random_range(0..4)] / scale;

@@ -70,6 +70,9 @@ pub struct World {
     pub verbose: bool,
     /// What was observed so far.
     pub checks: Checks,
+    /// Bytes of writes that were acknowledged and that no master has any more, since the node which
+    /// took them became the replica of one that was promoted without them.
+    pub lost_writes: u64,
     /// The first rule that was broken.
     pub violation: Option<Violation>,
     /// A moment at which a fault would hurt most: this Sentinel has just sent this node its promotion.
@@ -117,6 +120,7 @@ impl World {
             tracing: false,
             verbose: false,
             checks: Checks::new(plan.sentinels.len(), plan.masters),
+            lost_writes: 0,
             violation: None,
             critical: None,
             conns: Conns::default(),
