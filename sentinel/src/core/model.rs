@@ -471,7 +471,8 @@ impl Master {
     pub fn due_targets(&self, now: Ms) -> Vec<Target> {
         let due = |i: &Instance| i.due <= now;
         let master = due(&self.me).then_some(Target::Master);
-        let replicas = self.replicas.iter().filter(|(_, r)| due(&r.me)).map(|(n, _)| Target::Replica(n.clone()));
+        let replicas =
+            self.replicas.iter().filter(|(_, r)| due(&r.me)).map(|(n, _)| Target::Replica(n.clone()));
         let peers = self.peers.iter().filter(|(_, p)| due(&p.me)).map(|(id, _)| Target::Peer(id.clone()));
         master.into_iter().chain(replicas).chain(peers).collect()
     }

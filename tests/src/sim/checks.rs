@@ -311,13 +311,15 @@ impl World {
             let Some(m) = master_number(first) else { return };
             let seen = &mut self.checks.seen[s][m];
             seen.s_down = false;
-            if self.sentinels[s].kind == Kind::Redoubt {
+            let ours = self.sentinels[s].kind == Kind::Redoubt;
+            if ours {
                 // The original goes on to count what it was told of the old master.
                 seen.says_down.clear();
             }
             // The original says so when all of its failover is over.
-            seen.asked_for &= self.sentinels[s].kind == Kind::Redoubt && seen.leads_in.is_some();
-            let announced = words.nth(2).and_then(|host| self.node_at(host));
+            seen.asked_for &= ours && seen.leads_in.is_some();
+            // What the original publishes leaves its process only after the write that it does next.
+            let announced = words.nth(2).and_then(|host| self.node_at(host)).filter(|_| ours);
             self.checks.seen[s][m].announced = announced;
             return;
         }

@@ -224,7 +224,9 @@ impl World {
         if self.nodes[n].refuses {
             self.trace(|w| format!("{} refuses {}", w.node_name(n), w.sentinel_name(from)));
             self.check_refused(from, n);
-            return Value::Error(b"NOPERM User sentinel has no permissions to run the 'slaveof' command".to_vec());
+            return Value::Error(
+                b"NOPERM User sentinel has no permissions to run the 'slaveof' command".to_vec(),
+            );
         }
         if is(command, 1, "no") {
             self.trace(|w| format!("{} becomes a master, by {}", w.node_name(n), w.sentinel_name(from)));
@@ -264,7 +266,8 @@ impl World {
     fn publish(&mut self, n: usize, command: &[Vec<u8>]) -> i64 {
         let [_, channel, text] = command else { return 0 };
         let run_id = format!("{:040x},", self.nodes[n].run_id);
-        if channel == b"__sentinel__:confirm" && self.nodes[n].guarded && text.starts_with(run_id.as_bytes()) {
+        if channel == b"__sentinel__:confirm" && self.nodes[n].guarded && text.starts_with(run_id.as_bytes())
+        {
             self.trace(|w| format!("{} is confirmed", w.node_name(n)));
             self.nodes[n].guarded = false;
             self.replication_changed();

@@ -77,6 +77,8 @@ pub struct Plan {
     pub delay: (Us, Us),
     /// Of 10,000 messages, how many are lost and sent again by TCP.
     pub loss: u32,
+    /// What TCP waits at first before it does so.
+    pub retransmit: Us,
     /// The most that a write to disk takes.
     pub write: Us,
     /// The most that the answer of a name server takes.
@@ -111,6 +113,7 @@ impl Plan {
             hostnames: false,
             delay: (100, 2 * MS),
             loss: 0,
+            retransmit: 200 * MS,
             write: 5 * MS,
             lookup: 0,
             lag: 2 * MS,
@@ -158,6 +161,7 @@ impl Plan {
         let slowest = [500, 2 * MS, 10 * MS, 40 * MS][rng.random_range(0..4)] / scale;
         plan.delay = (slowest / 10, slowest);
         plan.loss = *pick(&mut rng, &[0, 0, 10, 100]);
+        plan.retransmit /= scale;
         plan.write = *pick(&mut rng, &[2 * MS, 5 * MS, 20 * MS, 200 * MS]) / scale;
         plan.lookup = *pick(&mut rng, &[MS, 50 * MS, 3 * SECOND]) / scale;
         plan.lag = *pick(&mut rng, &[MS, 10 * MS, SECOND]) / scale;
