@@ -18,6 +18,7 @@ pub mod error;
 pub mod failover;
 pub mod launcher;
 pub mod load;
+pub mod played;
 pub mod ports;
 pub mod process;
 pub mod scratch;

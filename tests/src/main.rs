@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use redoubt_lab::bench::{self, Contestant, peers};
-use redoubt_lab::binaries::Binaries;
+use redoubt_lab::binaries::{self, Binaries};
 use redoubt_lab::deployment::Shape;
 use redoubt_lab::failover::{Fault, Plan};
 use redoubt_lab::launcher::Launch;
@@ -49,10 +49,17 @@ enum Verb {
 enum BenchVerb {
     /// How long clients cannot write when the master fails, and what they lose.
     Failover(FailoverArgs),
+    /// What watching many masters costs one Sentinel, and how soon it sees that one of them hangs.
+    ///
+    /// Masters and replicas are played by this process, on a loopback port each, since hundreds of real ones
+    /// would leave no processor time to measure in: they answer what a Sentinel asks, and hold no data.
+    Watch(WatchArgs),
     /// Processor time per request, throughput and latency, one core for the server.
     Speed(SpeedArgs),
     /// Bytes that a small key costs.
     Memory(MemoryArgs),
+    /// The longest turns of a server while its table grows and shrinks, in processor time.
+    Pauses(PausesArgs),
 }
 
 #[derive(Args, Debug)]
@@ -120,6 +127,13 @@ struct FailoverArgs {
     /// What happens to the master
     #[arg(long, value_enum, default_value_t = FaultChoice::Both)]
     fault: FaultChoice,
+    /// No fault: a Sentinel is asked to move the master, with SENTINEL FAILOVER ... COORDINATED, or without that
+    /// word where it is redis-sentinel
+    #[arg(long, conflicts_with = "fault")]
+    coordinated: bool,
+    /// `sentinel down-on-refused` of our Sentinels
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    down_on_refused: Option<u64>,
     /// Rounds for each fault
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
@@ -129,6 +143,34 @@ struct FailoverArgs {
     /// Write every round's figures there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct WatchArgs {
+    /// The Sentinel [default: redoubt-sentinel beside this program, or $REDOUBT_SENTINEL_BIN]
+    #[arg(long, value_name = "PROGRAM")]
+    sentinel_bin: Option<PathBuf>,
+    /// Measure the installed redis-sentinel as well
+    #[arg(long)]
+    peer_real: bool,
+    /// How many masters, each with a replica; one alone is measured before
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5_000))]
+    masters: usize,
+    /// After how long without a valid answer a master is taken for down
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    down_after_ms: u64,
+    /// How long the processor time is measured
+    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    duration_ms: u64,
+    /// How many masters hang, one after the other
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// Write all figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep the Sentinels' directories, with configuration and logs
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]
@@ -211,6 +253,9 @@ struct SpeedArgs {
     /// Requests in one write, one measurement for each
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 16], value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pipeline: Vec<usize>,
+    /// Measure a loop as well that answers with constants: what the kernel takes, below which no server can go
+    #[arg(long)]
+    floor: bool,
 }
 
 #[derive(Args, Debug)]
@@ -220,6 +265,18 @@ struct MemoryArgs {
     /// How many keys, of 15 bytes with values of 16
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
+}
+
+#[derive(Args, Debug)]
+struct PausesArgs {
+    #[command(flatten)]
+    servers: ServersArgs,
+    /// How many keys the table grows to, of 16 bytes with values of 16
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    keys: u64,
+    /// Commands of one turn
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=200))]
+    batch: usize,
 }
 
 #[derive(Args, Debug)]
@@ -348,8 +405,10 @@ async fn dispatch(verb: Verb) -> Result<()> {
         }
         Verb::Up(args) => demo::up(&args.shape()?, Scratch::new(args.keep)?).await,
         Verb::Bench(BenchVerb::Failover(args)) => bench_failover(args).await,
+        Verb::Bench(BenchVerb::Watch(args)) => bench_watch(args).await,
         Verb::Bench(BenchVerb::Speed(args)) => bench_speed(args).await,
         Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
+        Verb::Bench(BenchVerb::Pauses(args)) => bench_pauses(args).await,
         Verb::RunChild(launch) => Err(launch.run()),
         Verb::Sim(args) => {
             args.run();
@@ -367,6 +426,7 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
         suites.push(("peer: redis".to_string(), Binaries::redis()?));
     }
     let faults = match args.fault {
+        _ if args.coordinated => vec![Fault::Coordinated],
         FaultChoice::Sigkill => vec![Fault::Sigkill],
         FaultChoice::Sigstop => vec![Fault::Sigstop],
         FaultChoice::Both => vec![Fault::Sigkill, Fault::Sigstop],
@@ -376,18 +436,44 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
         faults,
         rounds: args.rounds,
         down_after_ms: args.deployment.down_after_ms,
+        down_on_refused_ms: args.down_on_refused,
         pace: args.load.pace(),
         keep: args.deployment.keep,
     };
     let results = bench::failover::run(&options).await?;
-    println!("milliseconds, medians over the rounds; down-after {} ms", options.down_after_ms);
+    println!("milliseconds, medians over the rounds and worst ones; down-after {} ms", options.down_after_ms);
     print!("{}", bench::failover::table(&results));
     save(args.json, &results)
 }
 
+async fn bench_watch(args: WatchArgs) -> Result<()> {
+    let own = Binaries::locate_and_build(None, args.sentinel_bin)?.sentinel;
+    let name = own.file_name().map_or("own".into(), |name| name.to_string_lossy().into_owned());
+    let mut sentinels = vec![(name, own)];
+    if args.peer_real {
+        sentinels.push(("peer: redis-sentinel".to_string(), Binaries::redis()?.sentinel));
+    }
+    let options = bench::watch::Options {
+        sentinels,
+        masters: args.masters,
+        down_after_ms: args.down_after_ms,
+        duration: Duration::from_millis(args.duration_ms),
+        rounds: args.rounds,
+        keep: args.keep,
+    };
+    let results = bench::watch::run(&options).await?;
+    println!("from hanging to +sdown in milliseconds; down-after {} ms", options.down_after_ms);
+    print!("{}", bench::watch::table(&results));
+    save(args.json, &results)
+}
+
 async fn bench_speed(args: SpeedArgs) -> Result<()> {
+    let mut contestants = args.servers.contestants()?;
+    if args.floor {
+        contestants.push(Contestant { name: bench::speed::FLOOR.into(), program: binaries::bare_loop()? });
+    }
     let options = bench::speed::Options {
-        contestants: args.servers.contestants()?,
+        contestants,
         rounds: args.rounds,
         duration: Duration::from_millis(args.duration_ms),
         keyspace: args.keyspace,
@@ -409,6 +495,18 @@ async fn bench_memory(args: MemoryArgs) -> Result<()> {
     let costs = bench::memory::run(&args.servers.contestants()?, args.keys, args.servers.keep).await?;
     print!("{}", bench::memory::table(&costs));
     save(args.servers.json, &costs)
+}
+
+async fn bench_pauses(args: PausesArgs) -> Result<()> {
+    let options = bench::pauses::Options {
+        contestants: args.servers.contestants()?,
+        keys: args.keys,
+        batch: args.batch,
+        keep: args.servers.keep,
+    };
+    let phases = bench::pauses::run(&options).await?;
+    print!("{}", bench::pauses::table(&phases));
+    save(args.servers.json, &phases)
 }
 
 fn save(path: Option<PathBuf>, results: &impl serde::Serialize) -> Result<()> {

@@ -1,12 +1,15 @@
-//! Measurements that repeat: failover, speed, memory; each against peers in the same run.
+//! Measurements that repeat: failover, watching many masters, speed, memory, pauses; each against peers in the same
+//! run.
 
 pub mod failover;
 pub mod loadgen;
 pub mod memory;
+pub mod pauses;
 pub mod peers;
 pub mod procfs;
 pub mod speed;
 pub mod table;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 
