@@ -111,8 +111,14 @@ impl Core {
         self.abort_failover(m, "-failover-abort-slave-timeout", now);
     }
 
-    /// The master told how far its stream goes. It did so after the pause, whose reply came before.
+    /// The master told how far its stream goes. It counts if it did so after the pause, whose reply comes first.
     pub(super) fn note_master_offset(&mut self, m: usize, info: &Info, now: Ms) {
+        let id = self.master_id(m);
+        let link = self.links.get(&self.masters[m].me.link);
+        if link.is_none_or(|l| l.pending.contains(&Pending::Pause(id))) {
+            // An INFO that was asked for before: the stream may have gone on since.
+            return;
+        }
         let f = self.masters[m].failover.as_mut();
         let Some(f) = f.filter(|f| f.cause == Cause::Coordinated) else { return };
         if let (Some(Handover::Pausing(since)), Some(offset)) = (f.handover, info.master_offset)

@@ -206,6 +206,7 @@ impl Core {
             interval = interval.max(self.timers.ping_period);
         }
         let Some(state) = link.state_mut(channel) else { return };
+        let attempt = matches!(state, ConnState::Connecting { .. });
         let retry_at = match *state {
             ConnState::Up { since, .. } if now - since >= interval => now,
             ConnState::Up { since, .. } | ConnState::Connecting { since, .. } => {
@@ -222,7 +223,12 @@ impl Core {
         if let Some((m, target)) = self.first_user(key) {
             self.event(Level::Debug, name, m, &target, &format!(" #{reason}"));
         }
-        self.evaluate_users(key, now);
+        if attempt {
+            // It is as it was; only when to try again is new, and for how long nobody has listened.
+            self.evaluate_users_alone(key, now);
+        } else {
+            self.evaluate_users(key, now);
+        }
     }
 
     fn first_user(&self, key: LinkKey) -> Option<(usize, Target)> {

@@ -410,6 +410,17 @@ impl Core {
         }
     }
 
+    /// Evaluates the instances behind `link`, not their masters.
+    fn evaluate_users_alone(&mut self, link: LinkKey, now: Ms) {
+        for (id, target) in self.links.get(&link).map(|l| l.users.clone()).unwrap_or_default() {
+            let Some(m) = self.index(id) else { continue };
+            if let Some(instance) = self.masters[m].instance_mut(&target) {
+                instance.due = now;
+                self.evaluate_instances(m, now);
+            }
+        }
+    }
+
     fn index(&self, id: MasterId) -> Option<usize> {
         self.masters.iter().position(|m| m.id == id)
     }

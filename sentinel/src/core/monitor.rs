@@ -289,7 +289,12 @@ impl Core {
         let Some(replica) = self.masters[m].replicas.get(name) else { return };
         let (promoted, role) = (replica.promoted, replica.me.role_reported);
         if promoted && role == Role::Master && state == Some(FailoverState::WaitPromotion) {
-            return self.promotion_proven(m, name, now);
+            // It may have been a master before: what it said before it answered the transaction proves nothing.
+            let answered =
+                self.links.get(&replica.me.link).is_some_and(|l| !l.pending.contains(&Pending::Exec));
+            return if answered {
+                self.promotion_proven(m, name, now)
+            };
         }
         self.follow_reconfiguration(m, name, now);
         let Some(replica) = self.masters[m].replicas.get(name) else { return };

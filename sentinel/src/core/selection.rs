@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::Core;
-use super::model::{Master, Replica, Target};
+use super::model::{Master, Replica, Role, Target};
 use super::timers::Ms;
 
 impl Core {
@@ -29,7 +29,10 @@ impl Core {
             Some(_) => 5 * self.timers.ping_period,
             None => 3 * self.timers.info_period,
         };
-        let master_down_ms = master.me.s_down_since.map_or(0, |since| now - since);
+        // A master that became a replica has not served since, however late that made it count as down.
+        let demoted_at = Some(master.me.role_reported_at).filter(|_| master.me.role_reported == Role::Slave);
+        let down_since = [master.me.s_down_since, demoted_at].into_iter().flatten().min();
+        let master_down_ms = down_since.map_or(0, |since| now - since);
         !replica.me.s_down()
             && link.up().is_some()
             && now - link.available_at <= 5 * self.timers.ping_period

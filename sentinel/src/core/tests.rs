@@ -2,6 +2,7 @@
 //! message under control with one Sentinel alone, and the commands as a client sees them.
 
 mod commands;
+mod configuration;
 mod election;
 mod probing;
 mod promotion;

@@ -116,11 +116,12 @@ impl Checks {
 
 impl World {
     /// An operator asks a Sentinel for a failover.
-    pub fn fail_over(&mut self, s: usize, m: usize) {
+    pub fn fail_over(&mut self, s: usize, m: usize, coordinated: bool) {
         let name = format!("m{m}");
-        self.trace(|w| format!("an operator asks {} for a failover of {name}", w.sentinel_name(s)));
+        let words: &[&str] = if coordinated { &["COORDINATED"] } else { &[] };
+        self.trace(|w| format!("an operator asks {} for a failover of {name} {words:?}", w.sentinel_name(s)));
         let before = std::mem::replace(&mut self.checks.seen[s][m].asked_for, true);
-        let client = self.command(s, &["SENTINEL", "FAILOVER", &name]);
+        let client = self.command(s, &[&["SENTINEL", "FAILOVER", &name], words].concat());
         if self.replies.remove(&client).is_none_or(|reply| reply.error_text().is_some()) {
             self.checks.seen[s][m].asked_for = before;
         }
@@ -160,7 +161,10 @@ impl World {
     pub(super) fn check_sent(&mut self, s: usize, to: Host, commands: &[Command]) {
         match commands {
             [command, ..] if command.first().is_some_and(|w| w == b"PUBLISH") => {
-                if let Some(text) = command.get(2).and_then(|w| std::str::from_utf8(w).ok()) {
+                if let [_, channel, text] = command.as_slice()
+                    && channel == b"__sentinel__:hello"
+                    && let Ok(text) = std::str::from_utf8(text)
+                {
                     self.check_hello(s, text);
                 }
             }
@@ -235,6 +239,16 @@ impl World {
         }
     }
 
+    /// A node refuses to change its role: a promotion that was ordered will not happen.
+    pub(super) fn check_refused(&mut self, s: usize, n: usize) {
+        let m = self.nodes[n].group;
+        if let Some(epoch) = self.checks.seen[s][m].leads_in
+            && self.checks.promotions.get(&(m, epoch)) == Some(&n)
+        {
+            self.checks.promotions.remove(&(m, epoch));
+        }
+    }
+
     /// A Sentinel asks another about a master, perhaps for its vote.
     pub(super) fn check_asked(&mut self, from: usize, about: Option<usize>, command: &[Vec<u8>]) {
         let (Some(m), Some(run_id)) = (about, command.get(5)) else { return };
@@ -297,13 +311,15 @@ impl World {
             let Some(m) = master_number(first) else { return };
             let seen = &mut self.checks.seen[s][m];
             seen.s_down = false;
-            if self.sentinels[s].kind == Kind::Redoubt {
+            let ours = self.sentinels[s].kind == Kind::Redoubt;
+            if ours {
                 // The original goes on to count what it was told of the old master.
                 seen.says_down.clear();
             }
             // The original says so when all of its failover is over.
-            seen.asked_for &= self.sentinels[s].kind == Kind::Redoubt && seen.leads_in.is_some();
-            let announced = words.nth(2).and_then(|host| self.node_at(host));
+            seen.asked_for &= ours && seen.leads_in.is_some();
+            // What the original publishes leaves its process only after the write that it does next.
+            let announced = words.nth(2).and_then(|host| self.node_at(host)).filter(|_| ours);
             self.checks.seen[s][m].announced = announced;
             return;
         }

@@ -20,6 +20,7 @@ enum Cure {
     StartNode(usize),
     ContinueNode(usize),
     ReturnNode(usize),
+    ObeyAgain(usize),
     StartSentinel(usize),
     ContinueSentinel(usize),
     Disk(usize),
@@ -136,6 +137,7 @@ impl Nemesis {
                 world.return_node(n);
                 world.start_node(n);
             }
+            Cure::ObeyAgain(n) => world.nodes[n].refuses = false,
             Cure::StartSentinel(s) if world.sentinels[s].life == Life::Dead => world.start_sentinel(s),
             Cure::ContinueSentinel(s) => world.continue_sentinel(s),
             Cure::Disk(s) => {
@@ -182,19 +184,25 @@ impl Nemesis {
         if world.nodes[n].life != Life::Running {
             return;
         }
-        match self.rng.random_range(0..8) {
-            0..3 => {
+        match self.rng.random_range(0..17) {
+            0 => {
+                world.nodes[n].refuses = true;
+                world.trace(|w| format!("{} refuses to change its role", w.node_name(n)));
+                let span = self.span(10, 60);
+                self.later(world, span, Cure::ObeyAgain(n));
+            }
+            1..7 => {
                 world.kill_node(n);
                 let span = self.span(2, 60);
                 self.later(world, span, Cure::StartNode(n));
             }
-            3 => {
+            7..9 => {
                 // Gone for less than it takes to be noticed.
                 world.kill_node(n);
                 let span = self.span(1, 8);
                 self.later(world, span, Cure::StartNode(n));
             }
-            4..6 => {
+            9..13 => {
                 world.stop_node(n);
                 let span = self.span(2, 60);
                 self.later(world, span, Cure::ContinueNode(n));
@@ -345,7 +353,8 @@ impl Nemesis {
         let s = self.rng.random_range(0..world.sentinels.len());
         let m = self.rng.random_range(0..world.plan.masters);
         if world.sentinels[s].runs() {
-            world.fail_over(s, m);
+            let coordinated = world.sentinels[s].kind == Kind::Redoubt && self.rng.random();
+            world.fail_over(s, m, coordinated);
         }
     }
 }

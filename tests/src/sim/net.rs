@@ -12,7 +12,7 @@ use rand::Rng;
 use redoubt_sentinel::core::link::ConnId;
 use redoubt_sentinel::core::value::Value;
 
-use super::time::{MS, SECOND, Us};
+use super::time::{SECOND, Us};
 use super::world::{Event, World};
 
 /// A machine with one process. Sentinels come first, then the nodes.
@@ -21,8 +21,6 @@ pub type Host = usize;
 /// A command with its arguments.
 pub type Command = Vec<Vec<u8>>;
 
-/// What TCP waits at first before it sends a packet again.
-const RETRANSMIT: Us = 200 * MS;
 /// How long after a way opens what waited may still wait.
 const RETRANSMIT_MAX: Us = SECOND;
 
@@ -101,6 +99,8 @@ pub enum Message {
     Commands(Vec<Command>),
     /// The connection stands.
     Connected,
+    /// There is a host and nobody listens.
+    Refused,
     /// A reply or a published message.
     Reply(Value),
     /// The answer to the question whether that master is down.
@@ -224,7 +224,7 @@ impl World {
         let (least, most) = self.plan.delay;
         let mut delay = self.rng.random_range(least..=most) + self.ways.slow[from] + self.ways.slow[to];
         if self.loss > 0 {
-            let mut again = RETRANSMIT;
+            let mut again = self.plan.retransmit;
             while self.rng.random_range(0..10_000) < self.loss && again < 8 * SECOND {
                 delay += again;
                 again *= 2;
@@ -262,7 +262,7 @@ impl World {
             self.accepted[to].push(key);
             self.transmit(key, Way::Back, Message::Connected);
         } else {
-            self.transmit(key, Way::Back, Message::End);
+            self.transmit(key, Way::Back, Message::Refused);
         }
     }
 

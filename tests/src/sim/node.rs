@@ -48,6 +48,12 @@ pub struct Node {
     loading_until: Us,
     /// CLIENT PAUSE holds writes back until then.
     pub(super) paused_until: Us,
+    /// It was a master when it died and takes no writes before a replica or the Sentinels confirm it.
+    pub guarded: bool,
+    /// It refuses to change its role.
+    pub refuses: bool,
+    /// How far its data were when it became a master.
+    promoted_at: u64,
     run_id: u64,
 }
 
@@ -65,6 +71,9 @@ impl Node {
             link: Link::settled(1000),
             loading_until: 0,
             paused_until: 0,
+            guarded: false,
+            refuses: false,
+            promoted_at: 0,
             run_id: number << 32,
         }
     }
@@ -102,6 +111,7 @@ impl World {
         // The role that it died with may be younger than its file.
         node.of = None;
         node.stream = Stream::at(offset);
+        node.guarded = self.plan.rejoin_guard && of.is_none();
         self.set_role(n, of);
         self.replication_changed();
     }
@@ -211,8 +221,17 @@ impl World {
 
     fn slaveof(&mut self, n: usize, key: ConnKey, command: &[Vec<u8>]) -> Value {
         let Some(from) = self.conns.get(key).map(|c| c.sentinel) else { return simple(b"OK") };
+        if self.nodes[n].refuses {
+            self.trace(|w| format!("{} refuses {}", w.node_name(n), w.sentinel_name(from)));
+            self.check_refused(from, n);
+            return Value::Error(
+                b"NOPERM User sentinel has no permissions to run the 'slaveof' command".to_vec(),
+            );
+        }
         if is(command, 1, "no") {
             self.trace(|w| format!("{} becomes a master, by {}", w.node_name(n), w.sentinel_name(from)));
+            self.nodes[n].guarded = false;
+            self.nodes[n].promoted_at = self.offset(n);
             self.set_role(n, None);
             return simple(b"OK");
         }
@@ -223,6 +242,10 @@ impl World {
         self.trace(|w| {
             format!("{} follows {}, by {}", w.node_name(n), w.node_name(of), w.sentinel_name(from))
         });
+        if self.nodes[n].of.is_none() && self.nodes[of].of.is_none() {
+            self.lost_writes += self.offset(n).saturating_sub(self.nodes[of].promoted_at);
+        }
+        self.nodes[n].guarded = false;
         self.set_role(n, Some(of));
         simple(b"OK")
     }
@@ -242,6 +265,13 @@ impl World {
 
     fn publish(&mut self, n: usize, command: &[Vec<u8>]) -> i64 {
         let [_, channel, text] = command else { return 0 };
+        let run_id = format!("{:040x},", self.nodes[n].run_id);
+        if channel == b"__sentinel__:confirm" && self.nodes[n].guarded && text.starts_with(run_id.as_bytes())
+        {
+            self.trace(|w| format!("{} is confirmed", w.node_name(n)));
+            self.nodes[n].guarded = false;
+            self.replication_changed();
+        }
         let mut heard = 0;
         for at in 0..self.accepted[self.host_of_node(n)].len() {
             let key = self.accepted[self.host_of_node(n)][at];
@@ -269,6 +299,9 @@ impl World {
 
     fn info_of_master(&self, n: usize, offset: u64, text: &mut String) -> std::fmt::Result {
         text.write_str("role:master\r\n")?;
+        if self.nodes[n].guarded {
+            text.write_str("master_rejoin_guard:waiting\r\n")?;
+        }
         let mut count = 0;
         for r in (0..self.nodes.len()).filter(|r| self.nodes[*r].of == Some(n) && self.link_up(*r)) {
             let at = self.offset(r);

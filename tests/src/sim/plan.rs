@@ -61,6 +61,10 @@ pub struct Plan {
     pub down_after_ms: Ms,
     /// `failover-timeout` of every master.
     pub failover_timeout_ms: Ms,
+    /// `down-on-refused` of every master, for Sentinels of this project; 0 is off.
+    pub down_on_refused_ms: Ms,
+    /// Nodes have `master-rejoin-guard yes`.
+    pub rejoin_guard: bool,
     /// `parallel-syncs` of every master.
     pub parallel_syncs: u32,
     /// The other periods.
@@ -73,6 +77,8 @@ pub struct Plan {
     pub delay: (Us, Us),
     /// Of 10,000 messages, how many are lost and sent again by TCP.
     pub loss: u32,
+    /// What TCP waits at first before it does so.
+    pub retransmit: Us,
     /// The most that a write to disk takes.
     pub write: Us,
     /// The most that the answer of a name server takes.
@@ -99,12 +105,15 @@ impl Plan {
             quorum: sentinels as u32 / 2 + 1,
             down_after_ms: 1000,
             failover_timeout_ms: 180_000,
+            down_on_refused_ms: 0,
+            rejoin_guard: false,
             parallel_syncs: 1,
             timers: Timers::default(),
             introduced: false,
             hostnames: false,
             delay: (100, 2 * MS),
             loss: 0,
+            retransmit: 200 * MS,
             write: 5 * MS,
             lookup: 0,
             lag: 2 * MS,
@@ -145,11 +154,14 @@ impl Plan {
         plan.timers.knobs().into_iter().for_each(|(_, period)| *period /= scale);
         // A gap of two seconds is an accident on any scale.
         plan.timers.tilt_trigger = Timers::default().tilt_trigger;
+        plan.down_on_refused_ms = if rng.random_ratio(1, 4) { plan.down_after_ms / 4 } else { 0 };
+        plan.rejoin_guard = rng.random_ratio(1, 4);
         plan.parallel_syncs = rng.random_range(1..=3);
         plan.hostnames = !mixed && rng.random_ratio(1, 6);
         let slowest = [500, 2 * MS, 10 * MS, 40 * MS][rng.random_range(0..4)] / scale;
         plan.delay = (slowest / 10, slowest);
         plan.loss = *pick(&mut rng, &[0, 0, 10, 100]);
+        plan.retransmit /= scale;
         plan.write = *pick(&mut rng, &[2 * MS, 5 * MS, 20 * MS, 200 * MS]) / scale;
         plan.lookup = *pick(&mut rng, &[MS, 50 * MS, 3 * SECOND]) / scale;
         plan.lag = *pick(&mut rng, &[MS, 10 * MS, SECOND]) / scale;

@@ -133,7 +133,7 @@ impl World {
     fn set_writing(&mut self, n: usize) {
         let now = self.now;
         let node = &mut self.nodes[n];
-        let rate = if node.life == Life::Running { WRITES } else { 0 };
+        let rate = if node.life == Life::Running && !node.guarded { WRITES } else { 0 };
         if node.paused_until > now && rate > 0 {
             node.stream.go_on(now, 0);
             node.stream.go_on(node.paused_until, rate);

@@ -52,6 +52,7 @@ pub struct Sentinel {
     /// What is for it once it runs.
     inbox: VecDeque<Input>,
     writing: Option<(u64, Vec<StateLine>)>,
+    draining: bool,
     /// The most that a write takes, in place of the plan's.
     pub slow_disk: Option<Us>,
     /// Writes fail.
@@ -85,6 +86,7 @@ impl Sentinel {
             conns: BTreeMap::new(),
             inbox: VecDeque::new(),
             writing: None,
+            draining: false,
             slow_disk: None,
             bad_disk: false,
             fuse: None,
@@ -151,6 +153,9 @@ impl World {
             lines.push(format!("sentinel down-after-milliseconds m{m} {}", plan.down_after_ms));
             lines.push(format!("sentinel failover-timeout m{m} {}", plan.failover_timeout_ms));
             lines.push(format!("sentinel parallel-syncs m{m} {}", plan.parallel_syncs));
+            if plan.down_on_refused_ms > 0 && self.sentinels[s].kind == Kind::Redoubt {
+                lines.push(format!("sentinel down-on-refused m{m} {}", plan.down_on_refused_ms));
+            }
             if plan.introduced {
                 let replicas = m * (plan.replicas + 1) + 1..(m + 1) * (plan.replicas + 1);
                 let known = |n| format!("sentinel known-replica m{m} {} {NODE_PORT}", self.node_host_name(n));
@@ -287,8 +292,12 @@ impl World {
         sentinel.wake = due.map_or(Us::MAX, |due| sentinel.clock.when(due, now));
     }
 
-    /// Carries out what a Sentinel wants done.
+    /// Carries out what a Sentinel wants done. A reply makes way for its client's next command, of which there
+    /// may be many: what comes of that is carried out by the same loop.
     fn drain(&mut self, s: usize) {
+        if std::mem::replace(&mut self.sentinels[s].draining, true) {
+            return;
+        }
         while !self.sentinels[s].blocked()
             && let Some(output) = self.sentinels[s].brain.as_mut().and_then(Brain::poll_output)
         {
@@ -313,6 +322,7 @@ impl World {
                 Output::SetLogLevel { .. } | Output::RunScript { .. } | Output::KillScript { .. } => {}
             }
         }
+        self.sentinels[s].draining = false;
         self.set_wake(s);
     }
 
@@ -364,6 +374,10 @@ impl World {
             Message::Answer(m, value) => {
                 self.check_answer(s, m, to, &value);
                 Input::Reply { conn: id, value }
+            }
+            Message::Refused => {
+                self.free(key);
+                Input::Refused { conn: id }
             }
             Message::End => {
                 self.free(key);

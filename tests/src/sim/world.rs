@@ -11,6 +11,7 @@ use redoubt_sentinel::core::link::ConnId;
 use redoubt_wire::resp::reply::Protocol;
 use redoubt_wire::resp::value::Value;
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use super::checks::{Checks, Rule, Violation};
 use super::net::{Command, ConnKey, Conns, Host, Way, Ways};
@@ -70,6 +71,9 @@ pub struct World {
     pub verbose: bool,
     /// What was observed so far.
     pub checks: Checks,
+    /// Bytes of writes that were acknowledged and that no master has any more, since the node which
+    /// took them became the replica of one that was promoted without them.
+    pub lost_writes: u64,
     /// The first rule that was broken.
     pub violation: Option<Violation>,
     /// A moment at which a fault would hurt most: this Sentinel has just sent this node its promotion.
@@ -117,6 +121,7 @@ impl World {
             tracing: false,
             verbose: false,
             checks: Checks::new(plan.sentinels.len(), plan.masters),
+            lost_writes: 0,
             violation: None,
             critical: None,
             conns: Conns::default(),
@@ -280,7 +285,11 @@ impl World {
     /// Prints a line if lines are asked for; only then is it made.
     pub(super) fn trace(&self, line: impl FnOnce(&World) -> String) {
         if self.tracing {
-            println!("{:>12.3} ms  {}", (self.now - BEGIN) as f64 / MS as f64, line(self));
+            let line = format!("{:>12.3} ms  {}", (self.now - BEGIN) as f64 / MS as f64, line(self));
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                // Nobody reads on.
+                std::process::exit(0);
+            }
         }
     }
 

@@ -243,6 +243,27 @@ impl Solo {
         all.into_iter().for_each(|conn| self.answer(conn));
     }
 
+    /// The oldest command to `ip` that has no answer.
+    pub(super) fn oldest_open(&self, ip: &str) -> Option<&str> {
+        let to_ip = |conn: &ConnId| self.conns.get(conn).is_some_and(|to| to == ip);
+        self.open
+            .iter()
+            .filter(|(conn, _)| to_ip(conn))
+            .find_map(|(_, queue)| queue.front())
+            .map(String::as_str)
+    }
+
+    /// Answers the oldest command to `ip` and no other.
+    pub(super) fn answer_oldest(&mut self, ip: &str) {
+        let to_ip = |conn: &ConnId| self.conns.get(conn).is_some_and(|to| to == ip);
+        let conn = self.open.iter().find(|(conn, queue)| to_ip(conn) && !queue.is_empty()).map(|(c, _)| *c);
+        let others = conn.map(|conn| self.open.entry(conn).or_default().split_off(1));
+        if let (Some(conn), Some(others)) = (conn, others) {
+            self.answer(conn);
+            self.open.entry(conn).or_default().extend(others);
+        }
+    }
+
     fn answer(&mut self, conn: ConnId) {
         loop {
             let Some(ip) = self.conns.get(&conn).cloned().filter(|ip| !self.silent.contains(ip)) else {

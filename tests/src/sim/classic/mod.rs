@@ -215,7 +215,7 @@ impl Classic {
     pub fn handle(&mut self, now: Ms, input: Input) {
         match input {
             Input::Connected { conn, local_ip } => self.connected(conn, local_ip),
-            Input::Disconnected { conn, .. } => self.disconnected(conn),
+            Input::Disconnected { conn, .. } | Input::Refused { conn } => self.disconnected(conn),
             Input::Reply { conn, value } => self.reply(conn, &value, now),
             Input::Command { client, argv, protocol } => {
                 self.command(client, &argv, Reply::new(protocol), now);
