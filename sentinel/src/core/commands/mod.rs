@@ -71,8 +71,9 @@ pub const SUBCOMMANDS: &[Subcommand] = rows! {
         "Sets or shows parameters of this Sentinel." Core::config;
     "debug" -2 "7.0.0" "[<param> <value> ...]"
         "Shows or sets the periods of this Sentinel, in milliseconds." Core::debug;
-    "failover" 3 "2.8.4" "<master-name>"
-        "Replaces a master by one of its replicas although it is not down." Core::failover;
+    "failover" -3 "2.8.4" "<master-name> [COORDINATED]"
+        "Replaces a master by one of its replicas although it is not down; coordinated, without losing a write."
+        Core::failover;
     "flushconfig" 2 "2.8.4" "" "Writes configuration and state to the file." Core::flushconfig;
     "get-master-addr-by-name" 3 "2.8.4" "<master-name>" "The address of a master." Core::get_master_addr;
     "help" 2 "6.2.0" "" "This text." Core::help;
@@ -151,7 +152,7 @@ impl Core {
         if channel != HELLO_CHANNEL {
             call.reply.error("ERR Only HELLO messages are accepted by Sentinel instances.");
         } else {
-            self.hello(text, call.now);
+            self.hello(text, true, call.now);
             call.reply.integer(1);
         }
         Answer::Now
