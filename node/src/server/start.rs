@@ -148,7 +148,9 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
     engine.facts.cpu = facts::cpu_now;
     engine.facts.persistence.last_save_ms = now_ms;
     engine.memory_used = crate::memory::used;
-    engine.loading = Loading::Exclusive;
+    if Path::new(&engine.config.dbfilename).exists() {
+        engine.loading = Loading::Exclusive;
+    }
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));
