@@ -8,6 +8,7 @@ pub mod clock;
 pub mod connection;
 pub mod cron;
 pub mod facts;
+pub mod files;
 pub mod listener;
 pub mod outbox;
 pub mod pace;

@@ -148,6 +148,12 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
     engine.facts.cpu = facts::cpu_now;
     engine.facts.persistence.last_save_ms = now_ms;
     engine.memory_used = crate::memory::used;
+    if engine.config.master_rejoin_guard
+        && engine.is_master()
+        && replication::lineage_file::path(&engine.config).exists()
+    {
+        engine.replication.feed.set_guard();
+    }
     if Path::new(&engine.config.dbfilename).exists() {
         engine.loading = Loading::Exclusive;
     }

@@ -1,7 +1,6 @@
 //! Carries out what a command asked of the outside, and answers in its place.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::{log, notice, warning};
 
 use super::clock;
+use super::files;
 use super::persistence::SaveError;
 use super::shared::Shared;
 use crate::config::{ChangeError, Config, LogLevel};
@@ -191,20 +191,12 @@ pub fn log_level(level: LogLevel) -> log::Level {
     }
 }
 
-/// Writes beside the file, syncs, and renames; the file's mode stays.
+/// Brings the configuration file into line with `config`.
 fn rewrite(config: &Config, file: &Path) -> std::io::Result<()> {
     let old = match std::fs::read(file) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    let dir = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let mut temp = tempfile::NamedTempFile::new_in(&dir)?;
-    temp.write_all(&config.rewrite(&old))?;
-    if let Ok(metadata) = std::fs::metadata(file) {
-        temp.as_file().set_permissions(metadata.permissions())?;
-    }
-    temp.as_file().sync_all()?;
-    temp.persist(file).map_err(|e| e.error)?;
-    std::fs::File::open(&dir)?.sync_all()
+    files::replace(file, &config.rewrite(&old))
 }
