@@ -8,7 +8,7 @@
 //! contents are for people. It is kept only where the directive asks for it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use redoubt_wire::warning;
 use tokio::task::JoinHandle;
@@ -70,7 +70,7 @@ impl LineageFile {
     }
 }
 
-fn report(result: io::Result<()>, path: &PathBuf) {
+fn report(result: io::Result<()>, path: &Path) {
     if let Err(error) = result {
         warning!(
             "{}: {error}. If this node is killed, it will not know that it was a master (master-rejoin-guard).",
