@@ -28,6 +28,7 @@ pub mod keyspace;
 pub mod load;
 pub mod lru;
 pub mod monitor;
+pub mod own_expiry;
 pub mod pause;
 pub mod pubsub;
 pub mod redact;
@@ -47,6 +48,7 @@ use effects::Effects;
 use facts::Facts;
 use keyspace::Keyspace;
 use load::Loading;
+use own_expiry::OwnExpiring;
 use pause::Pauses;
 use pubsub::PubSub;
 use request::{Hole, Output};
@@ -116,6 +118,7 @@ pub struct Engine {
     pub now_ms: i64,
     /// What is held back, and until when.
     pub pauses: Pauses,
+    own_expiring: OwnExpiring,
     watch: WatchIndex,
     /// Clients whose watched keys changed since they were last told.
     dirty_watchers: Vec<ClientId>,
@@ -187,6 +190,7 @@ impl Engine {
             replication,
             now_ms: 0,
             pauses: Pauses::default(),
+            own_expiring: OwnExpiring::default(),
             watch: WatchIndex::default(),
             dirty_watchers: Vec::new(),
             outputs: Vec::new(),

@@ -153,7 +153,15 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
     engine.facts.cpu = facts::cpu_now;
     engine.facts.persistence.last_save_ms = now_ms;
     engine.memory_used = crate::memory::used;
-    engine.loading = Loading::Exclusive;
+    if engine.config.master_rejoin_guard
+        && engine.is_master()
+        && replication::lineage_file::path(&engine.config).exists()
+    {
+        engine.replication.feed.set_guard();
+    }
+    if Path::new(&engine.config.dbfilename).exists() {
+        engine.loading = Loading::Exclusive;
+    }
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));
