@@ -15,6 +15,7 @@ pub const SENTINEL_ENV: &str = "REDOUBT_SENTINEL_BIN";
 
 const NODE: &str = "redoubt-node";
 const SENTINEL: &str = "redoubt-sentinel";
+const BARE_LOOP: &str = "bare-loop";
 
 /// The programs of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +45,7 @@ impl Binaries {
             .filter(|(path, name)| **path == dir.join(name))
             .map(|(_, name)| name)
             .collect();
-        if !stale.is_empty() && std::env::var_os("CARGO").is_some() {
-            build(&stale, &dir)?;
-        }
+        build(&stale, &dir)?;
         Ok(binaries)
     }
 
@@ -61,6 +60,13 @@ impl Binaries {
         };
         Ok(Binaries { node: find("redis-server")?, sentinel: find("redis-sentinel")? })
     }
+}
+
+/// The program of the lab's own that answers with constants, brought up to date as by [`Binaries::locate_and_build`].
+pub fn bare_loop() -> Result<PathBuf> {
+    let dir = own_dir()?;
+    build(&[BARE_LOOP], &dir)?;
+    Ok(dir.join(BARE_LOOP))
 }
 
 /// Whether `program` is of this project; others are held to Redis's texts only.
@@ -97,7 +103,11 @@ fn own_dir() -> Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_path_buf())
 }
 
+/// Has cargo bring programs in `dir` up to date, if it was cargo that started us.
 fn build(names: &[&str], dir: &Path) -> Result<()> {
+    if names.is_empty() || std::env::var_os("CARGO").is_none() {
+        return Ok(());
+    }
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map(|package| Path::new(&package).with_file_name("Cargo.toml"))
         .ok_or_else(|| LabError::Other("CARGO is set, but CARGO_MANIFEST_DIR is not".into()))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use redoubt_lab::bench::{self, Contestant, peers};
-use redoubt_lab::binaries::Binaries;
+use redoubt_lab::binaries::{self, Binaries};
 use redoubt_lab::deployment::Shape;
 use redoubt_lab::failover::{Fault, Plan};
 use redoubt_lab::launcher::Launch;
@@ -47,6 +47,8 @@ enum BenchVerb {
     Speed(SpeedArgs),
     /// Bytes that a small key costs.
     Memory(MemoryArgs),
+    /// The longest turns of a server while its table grows and shrinks, in processor time.
+    Pauses(PausesArgs),
 }
 
 #[derive(Args, Debug)]
@@ -205,6 +207,9 @@ struct SpeedArgs {
     /// Requests in one write, one measurement for each
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 16], value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pipeline: Vec<usize>,
+    /// Measure a loop as well that answers with constants: what the kernel takes, below which no server can go
+    #[arg(long)]
+    floor: bool,
 }
 
 #[derive(Args, Debug)]
@@ -214,6 +219,18 @@ struct MemoryArgs {
     /// How many keys, of 15 bytes with values of 16
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
+}
+
+#[derive(Args, Debug)]
+struct PausesArgs {
+    #[command(flatten)]
+    servers: ServersArgs,
+    /// How many keys the table grows to, of 16 bytes with values of 16
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    keys: u64,
+    /// Commands of one turn
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=200))]
+    batch: usize,
 }
 
 fn main() -> ExitCode {
@@ -273,6 +290,7 @@ async fn dispatch(verb: Verb) -> Result<()> {
         Verb::Bench(BenchVerb::Failover(args)) => bench_failover(args).await,
         Verb::Bench(BenchVerb::Speed(args)) => bench_speed(args).await,
         Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
+        Verb::Bench(BenchVerb::Pauses(args)) => bench_pauses(args).await,
         Verb::RunChild(launch) => Err(launch.run()),
     }
 }
@@ -305,8 +323,12 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
 }
 
 async fn bench_speed(args: SpeedArgs) -> Result<()> {
+    let mut contestants = args.servers.contestants()?;
+    if args.floor {
+        contestants.push(Contestant { name: bench::speed::FLOOR.into(), program: binaries::bare_loop()? });
+    }
     let options = bench::speed::Options {
-        contestants: args.servers.contestants()?,
+        contestants,
         rounds: args.rounds,
         duration: Duration::from_millis(args.duration_ms),
         keyspace: args.keyspace,
@@ -328,6 +350,18 @@ async fn bench_memory(args: MemoryArgs) -> Result<()> {
     let costs = bench::memory::run(&args.servers.contestants()?, args.keys, args.servers.keep).await?;
     print!("{}", bench::memory::table(&costs));
     save(args.servers.json, &costs)
+}
+
+async fn bench_pauses(args: PausesArgs) -> Result<()> {
+    let options = bench::pauses::Options {
+        contestants: args.servers.contestants()?,
+        keys: args.keys,
+        batch: args.batch,
+        keep: args.servers.keep,
+    };
+    let phases = bench::pauses::run(&options).await?;
+    print!("{}", bench::pauses::table(&phases));
+    save(args.servers.json, &phases)
 }
 
 fn save(path: Option<PathBuf>, results: &impl serde::Serialize) -> Result<()> {

@@ -42,7 +42,8 @@ impl Engine {
         let (now, lfu) = (self.instant(), self.lfu());
         let touch = access == Access::Read && !self.no_touch;
         let stamp = (touch && !lfu).then(|| self.lru_clock());
-        let seen = self.keyspace.look(db, key, |object| match now.is_past(object) {
+        let hash = self.keyspace.hash(key);
+        let seen = self.keyspace.look(db, hash, key, |object| match now.is_past(object) {
             false => (Some(object.lru()), stamp),
             true => (None, None),
         });
@@ -59,7 +60,7 @@ impl Engine {
             let field = self.lfu_access(field);
             self.keyspace.touch(db, key, field);
         }
-        self.keyspace.find(db, key)
+        self.keyspace.find_hashed(db, hash, key)
     }
 
     fn miss(&mut self, db: usize, key: &[u8], access: Access) -> Option<&Object> {

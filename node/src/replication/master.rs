@@ -348,7 +348,7 @@ impl Feed {
                 };
                 replica.state = State::Online;
                 replica.probe = Some(reader.probe());
-                self.replicas.insert(id, replica);
+                self.join(now_ms, id, replica);
                 self.outputs.push_back(FeedOutput::Send { replica: id, bytes });
                 self.outputs.push_back(FeedOutput::StartStream { replica: id, reader });
                 self.refresh_good_replicas(now_ms);
@@ -358,7 +358,7 @@ impl Feed {
         }
         self.stats.full += 1;
         self.next_id += 1;
-        self.replicas.insert(id, replica);
+        self.join(now_ms, id, replica);
         if self.replicas.len() == 1 && self.backlog.is_none() {
             self.lineage.renew(&mut self.rng);
             self.create_backlog();
@@ -370,6 +370,15 @@ impl Feed {
         }
         self.schedule_full_sync(now_ms, id);
         Ok(id)
+    }
+
+    /// Adds a replica. What is due once a period counts from when there is somebody to hear it; while there was nobody,
+    /// no timer ran.
+    fn join(&mut self, now_ms: u64, id: ReplicaId, replica: Replica) {
+        if self.replicas.is_empty() {
+            self.next_ping = now_ms + self.config.ping_period_ms;
+        }
+        self.replicas.insert(id, replica);
     }
 
     fn refuse_sync(&self, request: &SyncRequest<'_>) -> Result<(), String> {

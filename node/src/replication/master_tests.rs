@@ -265,3 +265,15 @@ fn pings_come_once_a_period() {
     }
     assert_eq!(pings, 6);
 }
+
+#[test]
+fn the_first_replica_after_a_long_while_is_not_pinged_at_once() {
+    let mut bench = Bench::new(|_| {});
+    let id = bench.online(1_000_000);
+    bench.outputs();
+    bench.feed.handle_timeout(1_001_000);
+    assert!(bench.outputs().is_empty());
+    bench.feed.handle_ack(1_010_000, id, 0, None);
+    bench.feed.handle_timeout(1_010_000);
+    assert_eq!(bench.outputs(), ["*1\r\n$4\r\nPING\r\n"]);
+}

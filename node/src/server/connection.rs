@@ -12,8 +12,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use redoubt_wire::resp::pipeline::Pipeline;
 use redoubt_wire::resp::reply::{Protocol, Reply};
-use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
+use redoubt_wire::resp::request::Limits;
 use redoubt_wire::warning;
 use smallvec::SmallVec;
 use socket2::SockRef;
@@ -117,18 +118,16 @@ enum Turn {
     Close,
 }
 
-/// Starts loading what the next commands of a pipeline look up, so that they wait for memory all at once instead of
-/// one after the other. Parsing them twice costs a tenth of one such wait.
-fn look_ahead(scout: &mut RequestParser, mut pending: &[u8], limits: &Limits, batch: &mut Batch<'_>) {
-    let mut hashes = SmallVec::<[u64; LOOK_AHEAD]>::new();
-    scout.reset();
-    for _ in 0..LOOK_AHEAD {
-        let Ok(Parsed::Complete { len }) = scout.parse(pending, limits) else { break };
-        // The first argument is the key of nearly every command; where it is not, nothing is lost.
-        hashes.extend(scout.arg(1, pending).map(|key| batch.engine.keyspace.hash(key)));
-        pending = &pending[len..];
+/// Starts loading what the commands that wait look up, so that they wait for memory all at once instead of one after the
+/// other.
+fn look_ahead(pipeline: &Pipeline, pending: &[u8], batch: &mut Batch<'_>) {
+    // The first argument is the key of nearly every command; where it is not, nothing is lost.
+    let keyspace = &batch.engine.keyspace;
+    let hashes = pipeline.each_arg(1, pending).map(|key| keyspace.hash(key));
+    let hashes = hashes.collect::<SmallVec<[u64; LOOK_AHEAD]>>();
+    if hashes.len() > 1 {
+        batch.prefetch(&hashes);
     }
-    batch.prefetch(&hashes);
 }
 
 /// A connection between its socket and the engine.
@@ -139,11 +138,7 @@ pub struct Connection<S> {
     id: ClientId,
     outbox: Arc<Outbox>,
     input: Input,
-    parser: RequestParser,
-    /// Parses what will be executed soon.
-    scout: RequestParser,
-    /// The last turn had more than one command, so that looking ahead is likely to be worth it.
-    pipelines: bool,
+    pipeline: Pipeline,
     reply: Reply,
     /// How much of the reply is written.
     sent: usize,
@@ -160,9 +155,7 @@ impl<S: Socket> Connection<S> {
             id,
             outbox,
             input: Input::default(),
-            parser: RequestParser::new(),
-            scout: RequestParser::new(),
-            pipelines: false,
+            pipeline: Pipeline::new(),
             reply: Reply::new(Protocol::Resp2),
             sent: 0,
             replica: None,
@@ -270,43 +263,38 @@ impl<S: Socket> Connection<S> {
             output: self.reply.buf.len() - self.sent,
         };
         let mut turn = Turn::More;
-        for n in 0..COMMANDS_PER_TURN {
-            limits.authenticated = batch.may_command();
-            if n % LOOK_AHEAD == 0 && (n > 0 || self.pipelines) && !self.parser.is_midway() {
-                look_ahead(&mut self.scout, self.input.pending(), &limits, &mut batch);
-            }
-            let executed = match self.parser.parse(self.input.pending(), &limits) {
-                Ok(Parsed::Complete { len }) => {
-                    let args = self.parser.args(self.input.pending());
-                    let executed = batch.execute(&args, &mut self.reply);
-                    drop(args);
-                    (len, executed)
+        for _ in 0..COMMANDS_PER_TURN {
+            if self.pipeline.is_empty() {
+                limits.authenticated = batch.may_command();
+                // What a client may send can change when it authenticates.
+                let most = if limits.authenticated { LOOK_AHEAD } else { 1 };
+                match self.pipeline.fill(self.input.pending(), &limits, most) {
+                    Ok(wanted) => missing = wanted,
+                    Err(error) => {
+                        self.reply.error(&format!("ERR {error}"));
+                        turn = Turn::Close;
+                        break;
+                    }
                 }
-                Ok(Parsed::Empty { len }) => {
-                    batch.keep_alive();
-                    (len, Executed::Done)
-                }
-                Ok(Parsed::Incomplete { wanted }) => {
-                    missing = wanted;
+                if self.pipeline.is_empty() {
                     turn = Turn::Idle;
                     break;
                 }
-                Err(error) => {
-                    self.reply.error(&format!("ERR {error}"));
-                    turn = Turn::Close;
-                    break;
-                }
-            };
-            match executed {
-                (len, Executed::Done) => {
-                    self.input.consume(len);
-                    self.pipelines = n > 0;
-                }
-                (_, Executed::Paused) => {
-                    turn = Turn::Paused;
-                    break;
-                }
+                look_ahead(&self.pipeline, self.input.pending(), &mut batch);
             }
+            let args = self.pipeline.args(self.input.pending());
+            let executed = if args.is_empty() {
+                batch.keep_alive();
+                Executed::Done
+            } else {
+                batch.execute(&args, &mut self.reply)
+            };
+            drop(args);
+            if executed == Executed::Paused {
+                turn = Turn::Paused;
+                break;
+            }
+            self.input.consume(self.pipeline.pop());
             // A client that is to be closed still gets what its last command answers.
             if batch.engine.has_holes() {
                 turn = Turn::Holes(batch.engine.take_holes());

@@ -39,6 +39,10 @@ pub enum Request {
     Get,
     /// `INCR counter:<n>`
     Incr,
+    /// `DEL key:<n>`
+    Del,
+    /// `ECHO key:<n>`: the work of a request without any data.
+    Echo,
 }
 
 /// How many requests, and how.
@@ -123,7 +127,8 @@ fn at(addr: SocketAddr) -> impl FnOnce(std::io::Error) -> LabError {
     LabError::io(format!("lost the connection to {addr}"))
 }
 
-fn count_replies(scanner: &mut ReplyScanner, bytes: &[u8], addr: SocketAddr) -> Result<u64> {
+/// Counts the replies that `bytes` completes.
+pub(super) fn count_replies(scanner: &mut ReplyScanner, bytes: &[u8], addr: SocketAddr) -> Result<u64> {
     if bytes.is_empty() {
         return Err(LabError::Other(format!("{addr} closed the connection")));
     }
@@ -229,14 +234,15 @@ impl Generator {
 
 /// Encoded requests whose keys' digits can be overwritten.
 #[derive(Debug)]
-struct Batch {
+pub(super) struct Batch {
     bytes: Vec<u8>,
     /// Where each key's digits begin.
     digits: Vec<usize>,
 }
 
 impl Batch {
-    fn new(request: Request, count: usize) -> Batch {
+    /// `count` requests.
+    pub(super) fn new(request: Request, count: usize) -> Batch {
         let mut batch = Batch { bytes: Vec::new(), digits: Vec::new() };
         let value;
         let (verb, prefix, rest): (_, _, &[&[u8]]) = match request {
@@ -246,6 +252,8 @@ impl Batch {
             }
             Request::Get => ("GET", KEY_PREFIX, &[]),
             Request::Incr => ("INCR", "counter:", &[]),
+            Request::Del => ("DEL", KEY_PREFIX, &[]),
+            Request::Echo => ("ECHO", KEY_PREFIX, &[]),
         };
         for _ in 0..count {
             batch.bytes.extend_from_slice(format!("*{}\r\n", 2 + rest.len()).as_bytes());
@@ -265,11 +273,18 @@ impl Batch {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    fn requests(&self) -> usize {
+    /// The requests, encoded.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many there are.
+    pub(super) fn requests(&self) -> usize {
         self.digits.len()
     }
 
-    fn set_keys(&mut self, mut next: impl FnMut() -> u64) {
+    /// Gives each request the key of the next number.
+    pub(super) fn set_keys(&mut self, mut next: impl FnMut() -> u64) {
         for start in &self.digits {
             let mut number = next();
             for digit in self.bytes[*start..*start + DIGITS].iter_mut().rev() {
@@ -283,7 +298,7 @@ impl Batch {
 /// Counts complete replies of the kinds that the workloads get: simple strings, integers, bulk
 /// strings; an error is reported with its text.
 #[derive(Debug, Default)]
-struct ReplyScanner {
+pub(super) struct ReplyScanner {
     /// Bytes of a bulk string, with its line end, that are still to come.
     skip: usize,
     /// The beginning of a line whose end has not arrived.

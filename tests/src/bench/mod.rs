@@ -1,8 +1,9 @@
-//! Measurements that repeat: failover, speed, memory; each against peers in the same run.
+//! Measurements that repeat: failover, speed, memory, pauses; each against peers in the same run.
 
 pub mod failover;
 pub mod loadgen;
 pub mod memory;
+pub mod pauses;
 pub mod peers;
 pub mod procfs;
 pub mod speed;

@@ -23,10 +23,13 @@ use crate::server::{Server, ServerSpec};
 /// Options that every Redis-compatible server takes: no persistence, in the foreground.
 pub const PLAIN_OPTIONS: [&str; 6] = ["--save", "", "--appendonly", "no", "--daemonize", "no"];
 
+/// The name of the program that spends only what the kernel takes; it is no peer.
+pub const FLOOR: &str = "bare-loop";
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The servers; ratios are to the best of those after the first.
+    /// The servers; ratios are to the best of those after the first, [`FLOOR`] left out.
     pub contestants: Vec<Contestant>,
     /// Rounds of every workload and server.
     pub rounds: usize,
@@ -150,7 +153,8 @@ fn two_cores() -> Result<(usize, usize)> {
     }
 }
 
-/// The medians; the last columns compare the first server's with the best of the others.
+/// The medians; the last columns compare the first server's with the best of the others. One of them does so with what
+/// [`FLOOR`] takes subtracted from both: what is left is the servers' own doing.
 pub fn table(options: &Options, samples: &[Sample]) -> Table {
     let mut table = Table::new(&[
         "request",
@@ -161,6 +165,7 @@ pub fn table(options: &Options, samples: &[Sample]) -> Table {
         "p50 us",
         "p99 us",
         "CPU vs best peer",
+        "above the bare loop",
         "requests/s vs best peer",
     ]);
     for (request, _) in requests(options.value_size) {
@@ -171,10 +176,12 @@ pub fn table(options: &Options, samples: &[Sample]) -> Table {
                 };
                 median(samples.iter().filter(same).map(value)).unwrap_or(f64::NAN)
             };
-            let peers = || options.contestants.iter().skip(1);
+            let peers = || options.contestants.iter().skip(1).filter(|one| one.name != FLOOR);
             let least_cpu = peers().map(|peer| middle(&peer.name, |sample| sample.cpu_us)).reduce(f64::min);
             let most_requests =
                 peers().map(|peer| middle(&peer.name, |sample| sample.per_second)).reduce(f64::max);
+            let floor = options.contestants.iter().find(|one| one.name == FLOOR);
+            let floor = floor.map(|one| middle(&one.name, |sample| sample.cpu_us));
             for (index, contestant) in options.contestants.iter().enumerate() {
                 let name = &contestant.name;
                 let cpu = middle(name, |sample| sample.cpu_us);
@@ -191,6 +198,7 @@ pub fn table(options: &Options, samples: &[Sample]) -> Table {
                     figure(Some(middle(name, |sample| sample.p50_us)), 0),
                     figure(Some(middle(name, |sample| sample.p99_us)), 0),
                     ratio(cpu, least_cpu),
+                    floor.map_or("-".into(), |floor| ratio(cpu - floor, least_cpu.map(|cpu| cpu - floor))),
                     ratio(per_second, most_requests),
                 ]);
             }

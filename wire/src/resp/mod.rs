@@ -3,6 +3,7 @@
 pub mod double;
 pub mod error;
 pub mod number;
+pub mod pipeline;
 pub mod reply;
 pub mod request;
 pub mod value;

@@ -16,6 +16,9 @@ pub enum Protocol {
     Resp3,
 }
 
+/// The most bytes around the payload of a bulk string: a marker, the digits of its length, two line ends.
+const BULK_FRAME: usize = 1 + 20 + 2 + 2;
+
 /// A reply under construction: encoded bytes and the version they are encoded in.
 #[derive(Debug)]
 pub struct Reply {
@@ -78,7 +81,9 @@ impl Reply {
     }
 
     /// A bulk string.
+    #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        self.buf.reserve(bytes.len() + BULK_FRAME);
         self.header(b'$', bytes.len() as i64);
         self.buf.extend_from_slice(bytes);
         self.buf.extend_from_slice(b"\r\n");

@@ -24,7 +24,7 @@ const UNAUTHENTICATED_MAX_BULK_LEN: i64 = 16 * 1024;
 /// The most that [`Parsed::Incomplete`] ever asks for: memory for more is taken as data arrives.
 const MAX_WANTED: usize = 1024 * 1024;
 /// Spans (and bytes of inline arguments) kept from one request to the next.
-const KEPT_CAPACITY: usize = 4096;
+pub(super) const KEPT_CAPACITY: usize = 4096;
 
 /// What a connection accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,15 +129,20 @@ impl RequestParser {
     /// The arguments of the request that the last call completed; `buf` as it was passed then.
     #[inline]
     pub fn args<'a>(&'a self, buf: &'a [u8]) -> SmallVec<[&'a [u8]; 8]> {
-        let bytes = if self.inline { &self.inline_bytes[..] } else { buf };
+        let bytes = self.bytes(buf);
         self.spans.iter().map(|span| span.of(bytes)).collect()
     }
 
-    /// One argument of the request that the last call completed; `buf` as it was passed then.
+    /// Where the arguments of the request that the last call completed stand in [`RequestParser::bytes`].
     #[inline]
-    pub fn arg<'a>(&'a self, index: usize, buf: &'a [u8]) -> Option<&'a [u8]> {
-        let bytes = if self.inline { &self.inline_bytes[..] } else { buf };
-        self.spans.get(index).map(|span| span.of(bytes))
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The bytes that the spans are places in: the request's own, or those of an inline request without its quotes.
+    #[inline]
+    pub(super) fn bytes<'a>(&'a self, buf: &'a [u8]) -> &'a [u8] {
+        if self.inline { &self.inline_bytes } else { buf }
     }
 
     /// The number of arguments of the request that the last call completed.

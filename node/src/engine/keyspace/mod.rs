@@ -94,8 +94,13 @@ impl Keyspace {
 
     /// The object at `key`, expired or not.
     pub fn find(&self, db: usize, key: &[u8]) -> Option<&Object> {
-        let table = &self.dbs[db].table;
-        table.find(table.hash(key), key)
+        self.find_hashed(db, self.hash(key), key)
+    }
+
+    /// The object at `key`, whose hash is `hash`.
+    #[inline]
+    pub fn find_hashed(&self, db: usize, hash: u64, key: &[u8]) -> Option<&Object> {
+        self.dbs[db].table.find(hash, key)
     }
 
     /// The hash of `key`, the same in all databases.
@@ -109,16 +114,17 @@ impl Keyspace {
         self.dbs[db].table.prefetch_objects(hashes);
     }
 
-    /// Shows the object at `key` to `look`, which may set its access field: that is no change of the value.
+    /// Shows the object at `key`, whose hash is `hash`, to `look`, which may set its access field: that is no change of the
+    /// value.
     #[inline]
     pub fn look<R>(
         &mut self,
         db: usize,
+        hash: u64,
         key: &[u8],
         look: impl FnOnce(&Object) -> (R, Option<u32>),
     ) -> Option<R> {
         let table = &mut self.dbs[db].table;
-        let hash = table.hash(key);
         table.update(hash, key, |object| {
             let (seen, lru) = look(object);
             if let Some(lru) = lru {
@@ -130,7 +136,7 @@ impl Keyspace {
 
     /// Sets the access field of `key`. It is no change of the value.
     pub fn touch(&mut self, db: usize, key: &[u8], lru: u32) {
-        self.look(db, key, |_| ((), Some(lru)));
+        self.look(db, self.hash(key), key, |_| ((), Some(lru)));
     }
 
     /// Opens the object at `key` to be changed in place; its expiry changes by

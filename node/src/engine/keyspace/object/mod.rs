@@ -223,7 +223,11 @@ impl Object {
     }
 
     /// Replaces the value by an integer string.
+    #[inline]
     pub fn set_int(&mut self, n: i64) {
+        if self.header().form() == Form::Int {
+            return self.write_word(n);
+        }
         let old = self.take_boxed();
         self.resize_value(Form::Int, size_of::<i64>());
         self.write_word(n);
