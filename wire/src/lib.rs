@@ -1,5 +1,5 @@
-//! What more than one program of the suite speaks: RESP in both directions, the
-//! directive syntax of configuration files, access control lists, hash slots, glob patterns, and the
+//! What more than one program of the suite speaks: RESP in both directions, the directive
+//! syntax of configuration files and how such a file is rewritten, access control lists, hash slots, glob patterns, and the
 //! format of log lines.
 //!
 //! Nothing here does network I/O. The parsers take bytes and return values or typed
@@ -8,9 +8,11 @@
 
 pub mod acl;
 pub mod bits;
+pub mod commands;
 pub mod directives;
 pub mod glob;
 pub mod log;
+pub mod notify;
 pub mod quoting;
 pub mod replace;
 pub mod resp;

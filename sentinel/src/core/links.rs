@@ -6,6 +6,7 @@
 
 use super::link::{Channel, ConnId, ConnState, LinkKey, Pending};
 use super::model::{FailoverState, MasterId, Target};
+use super::names::is_ip;
 use super::timers::{Due, Ms, PING_INTERVAL_MS};
 use super::{Core, Level, Output};
 
@@ -52,7 +53,7 @@ impl Core {
                 }
                 Some(ConnState::Down { retry_at }) if due.passed(now, retry_at) => {
                     self.open(key, channel, now);
-                    due.at(now + patience);
+                    due.at(now + patience.min(self.timers.ping_period));
                 }
                 _ => {}
             }
@@ -60,9 +61,20 @@ impl Core {
     }
 
     fn open(&mut self, key: LinkKey, channel: Channel, now: Ms) {
+        let Some(addr) = self.links.get(&key).map(|link| link.addr.clone()) else { return };
+        if channel == Channel::Commands {
+            self.look_up_again(&addr.host, now);
+        }
+        let retry_at = now + self.timers.ping_period;
         let id = ConnId(self.fresh_id());
         let Some(link) = self.links.get_mut(&key) else { return };
-        let addr = link.addr.clone();
+        if !is_ip(&addr.ip) {
+            // The name has no address yet; when one is found, the connection is made at once.
+            if let Some(state) = link.state_mut(channel) {
+                *state = ConnState::Down { retry_at };
+            }
+            return;
+        }
         if let Some(state) = link.state_mut(channel) {
             *state = ConnState::Connecting { id, since: now };
             self.conns.insert(id, (key, channel));

@@ -58,8 +58,8 @@ struct Filter {
 impl Filter {
     fn takes(&self, client: &Client, me: ClientId) -> bool {
         self.id.is_none_or(|id| client.id.0 == id)
-            && self.addr.as_ref().is_none_or(|a| client.peer.to_string() == *a)
-            && self.laddr.as_ref().is_none_or(|a| client.local.to_string() == *a)
+            && self.addr.as_ref().is_none_or(|a| client.remote.addr == *a)
+            && self.laddr.as_ref().is_none_or(|a| client.remote.laddr == *a)
             && self.kind.as_ref().is_none_or(|k| kind(client) == k)
             && self.user.as_ref().is_none_or(|u| **client.user.name() == *u.as_bytes())
             && !(self.skip_me && client.id == me)
@@ -70,23 +70,27 @@ fn kind(client: &Client) -> &'static str {
     if client.subscriptions() > 0 { "pubsub" } else { "normal" }
 }
 
+/// The letters of CLIENT LIST's `flags`.
+fn flags(client: &Client) -> String {
+    let letters = [(client.subscriptions() > 0, 'P'), (client.remote.is_unix, 'U'), (client.no_evict, 'e')];
+    let flags: String = letters.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect();
+    if flags.is_empty() { "N".into() } else { flags }
+}
+
+/// A client as CLIENT LIST shows it.
 pub(super) fn line(client: &Client, now: Ms) -> String {
     format!(
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={} psub={} ssub=0 multi=-1 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db=0 sub={} psub={} ssub=0 multi=-1 \
          qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
          user={} redir=-1 resp={} lib-name={} lib-ver={}",
         client.id.0,
-        client.peer,
-        client.local,
+        client.remote.addr,
+        client.remote.laddr,
+        client.remote.fd,
         client.name,
         (now - client.connected_at) / 1000,
         (now - client.active_at) / 1000,
-        match (client.subscriptions() > 0, client.no_evict) {
-            (true, false) => "P",
-            (true, true) => "Pe",
-            (false, true) => "e",
-            (false, false) => "N",
-        },
+        flags(client),
         client.channels.len(),
         client.patterns.len(),
         client.last_command,

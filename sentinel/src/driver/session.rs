@@ -49,7 +49,8 @@ impl Driver {
             let mut reply = Reply::new(protocol);
             reply.error(&error);
             let denied = error.starts_with("DENIED");
-            return self.then(id, if denied { Then::Close(reply) } else { Then::Reply(reply) });
+            let then = if denied { Then::Close(reply) } else { Then::Reply(reply) };
+            return self.then(id, then, now);
         }
         match name.as_str() {
             "sentinel" | "publish" | "role" => {
@@ -57,15 +58,15 @@ impl Driver {
             }
             _ => {
                 let then = self.connection_command(id, &name, &argv, &words, now);
-                self.then(id, then);
+                self.then(id, then, now);
             }
         }
     }
 
-    pub(super) fn then(&mut self, id: ClientId, then: Then) {
+    pub(super) fn then(&mut self, id: ClientId, then: Then, now: Ms) {
         match then {
             Then::Later => {}
-            Then::Reply(reply) => self.clients.finish_request(id, &reply.buf),
+            Then::Reply(reply) => self.clients.finish_request(id, &reply.buf, now),
             Then::Silence => {
                 if let Some(client) = self.clients.all.get(&id) {
                     client.connection.next_request();
@@ -118,7 +119,7 @@ impl Driver {
             reply.error("ERR syntax error");
             return Then::Reply(reply);
         }
-        redoubt_wire::log::warning!("User requested shutdown...");
+        redoubt_wire::log::notice!("User requested shutdown...");
         self.exit_code = Some(0);
         Then::Silence
     }
@@ -126,7 +127,7 @@ impl Driver {
 
 /// Why a request is not carried out, if it is not.
 fn refusal(client: &Client, words: &[String], name: &str, open: bool, protected: bool) -> Option<String> {
-    if protected && !client.peer.ip().is_loopback() {
+    if protected && !client.remote.is_local {
         return Some(
             "DENIED Redis is running in protected mode because protected mode is enabled and no password is set. \
              Connections are only accepted from the loopback interface: set requirepass or protected-mode no."

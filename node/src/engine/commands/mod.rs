@@ -31,8 +31,7 @@ pub mod expire;
 pub mod generic;
 pub mod help;
 pub mod info;
-pub mod introspection;
-pub mod keys;
+pub mod key_finders;
 pub mod lcs;
 pub mod lists;
 pub mod memory;
@@ -43,11 +42,11 @@ pub mod replication;
 pub mod server;
 pub mod sets;
 pub mod sort;
-pub mod spec;
 pub mod strings;
 pub mod table;
 pub mod transactions;
 
+pub use redoubt_wire::commands::{introspection, keys, spec};
 use spec::{CommandSpec, Flags};
 
 /// Carries a command out: reads `args` (the name first), writes exactly one reply or returns
@@ -207,6 +206,7 @@ impl Cx<'_> {
 
     /// Leaves a hole in the reply, which `task` fills.
     pub fn pend(&mut self, task: Task, reply: &Reply) {
+        self.session.blocked |= task.blocks();
         self.engine.holes.push(Hole { at: reply.buf.len(), task });
     }
 

@@ -301,7 +301,7 @@ impl Driver {
     }
 
     /// Answers ACL LOAD or SAVE.
-    pub(super) fn acl_file_done(&mut self, done: FileDone) {
+    pub(super) fn acl_file_done(&mut self, done: FileDone, now: Ms) {
         let (FileDone::Read(id, _) | FileDone::Saved(id, _)) = done;
         let protocol = self.clients.all.get(&id).map_or(Protocol::Resp2, |client| client.protocol);
         let mut reply = Reply::new(protocol);
@@ -329,7 +329,7 @@ impl Driver {
                 }
             }
         };
-        self.then(id, then);
+        self.then(id, then, now);
     }
 
     /// As in Redis, whoever is logged in as another user than the default one is closed, whether that user

@@ -1,13 +1,13 @@
 //! What is known of a command without running it: one [`CommandSpec`] a command and subcommand.
 //!
 //! From a spec come the checks before a command runs (arity, flags, ACL categories, keys) and
-//! everything that COMMAND reports. The specs are constants, written in `table/` with the `const`
+//! everything that COMMAND reports. The specs are constants, written in tables with the `const`
 //! functions below, one statement a command; the handler is paired with the spec elsewhere. Facts
 //! (arity, flags, categories, key positions, argument syntax, versions) are those of Redis 7.2.
 
 use super::keys::{KeyFinder, KeySpec};
-pub use redoubt_wire::acl::Categories;
-use redoubt_wire::bits;
+pub use crate::acl::Categories;
+use crate::bits;
 use std::borrow::Cow;
 
 bits! {
@@ -451,13 +451,15 @@ impl Argument {
 }
 
 /// Writes a set of flags as a list of their names.
-macro_rules! flags {
-    ($($flag:ident)*) => { $crate::engine::commands::spec::Flags::NONE$(.with($crate::engine::commands::spec::Flags::$flag))* };
+#[macro_export]
+macro_rules! command_flags {
+    ($($flag:ident)*) => { $crate::commands::spec::Flags::NONE$(.with($crate::commands::spec::Flags::$flag))* };
 }
 
 /// Writes a set of ACL categories as a list of their names.
-macro_rules! acl {
-    ($($category:ident)*) => { $crate::engine::commands::spec::Categories::NONE$(.with($crate::engine::commands::spec::Categories::$category))* };
+#[macro_export]
+macro_rules! command_categories {
+    ($($category:ident)*) => { $crate::commands::spec::Categories::NONE$(.with($crate::commands::spec::Categories::$category))* };
 }
 
-pub(super) use {acl, flags};
+pub use {command_categories as acl, command_flags as flags};

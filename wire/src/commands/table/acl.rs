@@ -1,8 +1,6 @@
 //! ACL and its subcommands.
 
-use crate::engine::commands::spec::{
-    CommandSpec, Flags, Group, command, flag, flags, integer, one_of, string,
-};
+use crate::commands::spec::{CommandSpec, Flags, Group, command, flag, flags, integer, one_of, string};
 
 /// What the subcommands have in common; those for administrators have more.
 const PLAIN: Flags = flags![NOSCRIPT LOADING STALE SENTINEL];
