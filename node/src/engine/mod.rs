@@ -210,6 +210,15 @@ impl Engine {
         }
     }
 
+    /// Takes over a configuration, and returns the one that was in force. `running` is the session that is
+    /// not in the registry.
+    pub(crate) fn adopt(&mut self, config: Config, running: Option<&mut Session>) -> Config {
+        let previous = std::mem::replace(&mut self.config, config);
+        self.slowlog.trim(self.config.slowlog_max_len as usize);
+        self.follow_acl_config(&previous, running);
+        previous
+    }
+
     /// The keyspace events that are published.
     pub(crate) fn events(&self) -> KeyspaceEvents {
         self.config.notify_keyspace_events

@@ -4,143 +4,32 @@
 //! of a Sentinel and its clients. Users live in `user` lines, which are rewritten with the rest of
 //! the state, or in the file that `aclfile` names.
 
+mod catalog;
+mod settings;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rand::RngCore;
 use redoubt_wire::acl::file::{self, Origin};
 use redoubt_wire::acl::{
-    Call, Catalog, Categories, Change, ChannelUses, Context, DEFAULT_USER, Denied, Event, KeyUses, Log,
-    Reason, User, Users, answers,
+    Call, Change, ChannelUses, Context, DEFAULT_USER, Denied, Event, KeyUses, Log, Reason, User, Users,
+    answers,
 };
-use redoubt_wire::directives::Directive;
 use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
+
+pub(super) use catalog::SUBCOMMANDS;
+pub use settings::Settings;
+
+use catalog::CATALOG;
 
 use super::clients::Client;
 use super::session::Then;
 use super::{Driver, client_command, command_table};
 use crate::core::timers::Ms;
 use crate::core::{ClientId, StateLine};
-
-/// The subcommands, with the words of a call (negative: at least so many) and the version that brought them.
-pub(super) const SUBCOMMANDS: [(&str, i32, &str, &str); 13] = [
-    ("cat", -2, "Lists the categories of commands, or the commands of one.", "6.0.0"),
-    ("deluser", -3, "Removes users and closes their connections.", "6.0.0"),
-    ("dryrun", -4, "Tells whether a user may run a command, without running it.", "7.0.0"),
-    ("genpass", -2, "Makes a secret that can serve as a password.", "6.0.0"),
-    ("getuser", 3, "Shows the flags, passwords and rules of a user.", "6.0.0"),
-    ("help", 2, "Explains the subcommands.", "6.0.0"),
-    ("list", 2, "Shows all users as lines of an ACL file.", "6.0.0"),
-    ("load", 2, "Takes over the users of the ACL file.", "6.0.0"),
-    ("log", -2, "Shows who was denied what, or forgets it.", "6.0.0"),
-    ("save", 2, "Writes all users into the ACL file.", "6.0.0"),
-    ("setuser", -3, "Makes a user, or changes one by rules.", "6.0.0"),
-    ("users", 2, "Lists the names of all users.", "6.0.0"),
-    ("whoami", 2, "Tells as which user this connection is logged in.", "6.0.0"),
-];
-
-/// Commands that rules may name beside those of the table: the subcommands of COMMAND, and what else a
-/// redis-sentinel has.
-const OTHERS: [&str; 13] = [
-    "client|caching",
-    "client|pause",
-    "client|tracking",
-    "client|trackinginfo",
-    "client|unblock",
-    "client|unpause",
-    "command|count",
-    "command|docs",
-    "command|getkeys",
-    "command|getkeysandflags",
-    "command|help",
-    "command|info",
-    "command|list",
-];
-
-/// Subcommands that are not for administrators, of containers most of whose subcommands are.
-const FOR_ALL: [&str; 5] = ["acl|cat", "acl|genpass", "acl|help", "acl|whoami", "sentinel|help"];
-
-/// Subcommands for administrators, of containers most of whose subcommands are not.
-const FOR_ADMINISTRATORS: [&str; 3] = ["client|kill", "client|list", "client|no-evict"];
-
-/// The Sentinel's commands, as rules speak of them.
-static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let commands = command_table::names_and_categories();
-    Catalog::new(commands.iter().map(|(name, own)| (name.as_str(), categories(name, *own))), &OTHERS)
-});
-
-/// The categories of a command, where the table has them, or of a subcommand.
-fn categories(full_name: &str, own: Categories) -> Categories {
-    let Some((container, _)) = full_name.split_once('|') else { return own };
-    let admin = match container {
-        "acl" | "sentinel" => !FOR_ALL.contains(&full_name),
-        _ => FOR_ADMINISTRATORS.contains(&full_name),
-    };
-    let mut all = Categories::SLOW;
-    if admin {
-        all = all.with(Categories::ADMIN).with(Categories::DANGEROUS);
-    }
-    if container == "client" {
-        all = all.with(Categories::CONNECTION);
-    }
-    all
-}
-
-/// What the configuration says about users.
-#[derive(Debug)]
-pub struct Settings {
-    /// `aclfile`: the file with all users, if that is where they are.
-    pub file: Option<PathBuf>,
-    /// `acl-pubsub-default`: new users begin with all channels.
-    pub all_channels: bool,
-    /// `acllog-max-len`: entries that the log of denials keeps.
-    pub log_limit: usize,
-    /// The `user` lines.
-    pub lines: Vec<Directive>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { file: None, all_channels: false, log_limit: 128, lines: Vec::new() }
-    }
-}
-
-impl Settings {
-    /// Takes one of these directives; whether it is one.
-    ///
-    /// # Errors
-    /// What is wrong with its arguments.
-    pub(super) fn apply(&mut self, directive: &Directive) -> Result<bool, String> {
-        let args: Vec<&[u8]> = directive.args.iter().map(Vec::as_slice).collect();
-        match (directive.name.as_str(), args.as_slice()) {
-            ("user", _) => self.lines.push(directive.clone()),
-            ("aclfile", [path]) => {
-                let path = String::from_utf8_lossy(path).into_owned();
-                self.file = (!path.is_empty()).then(|| path.into());
-            }
-            ("acl-pubsub-default", [word]) if word.eq_ignore_ascii_case(b"allchannels") => {
-                self.all_channels = true;
-            }
-            ("acl-pubsub-default", [word]) if word.eq_ignore_ascii_case(b"resetchannels") => {
-                self.all_channels = false;
-            }
-            ("acl-pubsub-default", [_]) => {
-                return Err("argument(s) must be one of the following: allchannels, resetchannels".into());
-            }
-            ("acllog-max-len", [limit]) => {
-                let limit = std::str::from_utf8(limit).ok().and_then(|text| text.parse().ok());
-                self.log_limit = limit.ok_or("argument couldn't be parsed into an integer")?;
-            }
-            ("aclfile" | "acl-pubsub-default" | "acllog-max-len", _) => {
-                return Err("wrong number of arguments".into());
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
 
 /// The users and what they were denied.
 #[derive(Debug)]
