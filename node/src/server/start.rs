@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use redoubt_wire::acl::Users;
 use redoubt_wire::directives::{CommandLine, Directive};
+use redoubt_wire::replace::{Recovered, recover};
 use redoubt_wire::{log, notice, warning};
 
 use super::listener::Listeners;
@@ -66,13 +67,17 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     let command_line = CommandLine::parse(args);
-    let directives = command_line.load(&mut std::io::stdin().lock()).map_err(|e| format!("\n{e}"))?;
-    let loaded = Config::load(&directives).map_err(|e| format!("\n{e}"))?;
-    let mut config = loaded.config;
     let config_file = match &command_line.config_file {
         Some(file) => Some(std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?),
         None => None,
     };
+    let recovered = match &config_file {
+        Some(file) => recover(file).map_err(|e| format!("{}: {e}", file.display()))?,
+        None => None,
+    };
+    let directives = command_line.load(&mut std::io::stdin().lock()).map_err(|e| format!("\n{e}"))?;
+    let loaded = Config::load(&directives).map_err(|e| format!("\n{e}"))?;
+    let mut config = loaded.config;
     enter(&config.dir, &directives)?;
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
     let users = acl::origin(&config, &loaded.users).users(&CATALOG).map_err(|why| format!("\n{why}"))?;
@@ -85,6 +90,12 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     if config_file.is_none() {
         warning!(
             "Warning: no config file specified, using the default config. In order to specify a config file use redoubt-node /path/to/redis.conf"
+        );
+    }
+    if let Some(Recovered { found_text }) = recovered {
+        warning!(
+            "CONFIG REWRITE was interrupted; its text is in force, and what stood in the file was kept as {}",
+            found_text.display()
         );
     }
     for warning in &loaded.warnings {
