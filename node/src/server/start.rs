@@ -67,10 +67,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     let command_line = CommandLine::parse(args);
-    let config_file = match &command_line.config_file {
-        Some(file) => Some(std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?),
-        None => None,
-    };
+    // A file that is not there is the next line's to complain about.
+    let config_file = command_line.config_file.as_ref().and_then(|file| std::fs::canonicalize(file).ok());
     let recovered = match &config_file {
         Some(file) => recover(file).map_err(|e| format!("{}: {e}", file.display()))?,
         None => None,
