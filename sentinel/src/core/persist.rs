@@ -91,7 +91,10 @@ impl Core {
         self.persist.usual_ms = (now - self.persist.started_at).max(self.persist.usual_ms / 2);
         let done = result.is_ok();
         match result {
-            Ok(()) => self.persist.durable = seq,
+            Ok(()) => {
+                self.persist.durable = seq;
+                self.log(Level::Notice, "Sentinel new configuration saved on disk".into());
+            }
             Err(error) => {
                 self.log(
                     Level::Warning,

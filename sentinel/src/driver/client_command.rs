@@ -3,6 +3,7 @@
 use redoubt_wire::resp::reply::Reply;
 
 use super::Driver;
+use super::acl::Acl;
 use super::clients::{Client, ReplyMode};
 use super::session::Then;
 use crate::core::ClientId;
@@ -50,15 +51,17 @@ struct Filter {
     addr: Option<String>,
     laddr: Option<String>,
     kind: Option<String>,
+    user: Option<String>,
     skip_me: bool,
 }
 
 impl Filter {
     fn takes(&self, client: &Client, me: ClientId) -> bool {
         self.id.is_none_or(|id| client.id.0 == id)
-            && self.addr.as_ref().is_none_or(|a| client.peer.to_string() == *a)
-            && self.laddr.as_ref().is_none_or(|a| client.local.to_string() == *a)
+            && self.addr.as_ref().is_none_or(|a| client.remote.addr == *a)
+            && self.laddr.as_ref().is_none_or(|a| client.remote.laddr == *a)
             && self.kind.as_ref().is_none_or(|k| kind(client) == k)
+            && self.user.as_ref().is_none_or(|u| **client.user.name() == *u.as_bytes())
             && !(self.skip_me && client.id == me)
     }
 }
@@ -67,26 +70,31 @@ fn kind(client: &Client) -> &'static str {
     if client.subscriptions() > 0 { "pubsub" } else { "normal" }
 }
 
-fn line(client: &Client, now: Ms) -> String {
+/// The letters of CLIENT LIST's `flags`.
+fn flags(client: &Client) -> String {
+    let letters = [(client.subscriptions() > 0, 'P'), (client.remote.is_unix, 'U'), (client.no_evict, 'e')];
+    let flags: String = letters.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect();
+    if flags.is_empty() { "N".into() } else { flags }
+}
+
+/// A client as CLIENT LIST shows it.
+pub(super) fn line(client: &Client, now: Ms) -> String {
     format!(
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={} psub={} ssub=0 multi=-1 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db=0 sub={} psub={} ssub=0 multi=-1 \
          qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         user={} redir=-1 resp={} lib-name={} lib-ver={}",
         client.id.0,
-        client.peer,
-        client.local,
+        client.remote.addr,
+        client.remote.laddr,
+        client.remote.fd,
         client.name,
         (now - client.connected_at) / 1000,
         (now - client.active_at) / 1000,
-        match (client.subscriptions() > 0, client.no_evict) {
-            (true, false) => "P",
-            (true, true) => "Pe",
-            (false, true) => "e",
-            (false, false) => "N",
-        },
+        flags(client),
         client.channels.len(),
         client.patterns.len(),
         client.last_command,
+        client.user.shown_name(),
         if client.protocol == redoubt_wire::resp::reply::Protocol::Resp3 { 3 } else { 2 },
         client.lib_name,
         client.lib_version,
@@ -190,7 +198,7 @@ impl Driver {
             filter.skip_me = true;
         }
         for pair in options.chunks_exact(2) {
-            if let Err(text) = filter.add(&pair[0], &pair[1]) {
+            if let Err(text) = filter.add(&pair[0], &pair[1], &self.acl) {
                 reply.error(&text);
                 return Then::Reply(reply);
             }
@@ -210,7 +218,7 @@ impl Driver {
 }
 
 impl Filter {
-    fn add(&mut self, option: &str, value: &str) -> Result<(), String> {
+    fn add(&mut self, option: &str, value: &str, acl: &Acl) -> Result<(), String> {
         match option.to_ascii_lowercase().as_str() {
             "id" => {
                 let id = value.parse::<u64>().ok().filter(|id| *id > 0);
@@ -225,7 +233,7 @@ impl Filter {
                 }
                 self.kind = Some(kind);
             }
-            "user" if value == "default" => {}
+            "user" if acl.has_user(value) => self.user = Some(value.to_string()),
             "user" => return Err(format!("ERR No such user '{value}'")),
             "skipme" => {
                 self.skip_me = crate::core::config::yes_no(value).ok_or("ERR syntax error")?;

@@ -1,8 +1,9 @@
 //! The commands a Sentinel knows, and COMMAND, which tells clients about them.
 
+use redoubt_wire::acl::Categories;
 use redoubt_wire::resp::reply::Reply;
 
-use super::client_command;
+use super::{acl, client_command};
 use crate::core::SUBCOMMANDS;
 
 /// A command.
@@ -31,6 +32,7 @@ macro_rules! rows {
 }
 
 const TABLE: &[Row] = rows! {
+    "acl" -2 PLAIN &["@slow"], "server" "6.0.0" "Shows and manages users.";
     "auth" -2 FAST &["@fast", "@connection"], "connection" "1.0.0" "Authenticates the connection.";
     "client" -2 PLAIN &["@slow", "@connection"], "connection" "2.4.0" "Shows and manages connections.";
     "command" -1 PLAIN &["@slow", "@connection"], "server" "2.8.13" "Tells about the commands.";
@@ -56,6 +58,30 @@ pub(super) fn find(name: &str) -> Option<&'static Row> {
 pub(super) fn arity_fits(arity: i32, words: usize) -> bool {
     let wanted = arity.unsigned_abs() as usize;
     if arity >= 0 { words == wanted } else { words >= wanted }
+}
+
+/// The full name of what `words` call, in lower case, and its arity. Of a container with an unknown
+/// subcommand, nothing.
+pub(super) fn resolve(words: &[String]) -> Option<(String, i32)> {
+    let row = find(&words[0].to_ascii_lowercase())?;
+    let subs = subcommands(row);
+    match words.get(1) {
+        Some(sub) if !subs.is_empty() => {
+            let full_name = format!("{}|{}", row.name, sub.to_ascii_lowercase());
+            subs.into_iter().find(|known| known.0 == full_name).map(|(name, arity, ..)| (name, arity))
+        }
+        _ => Some((row.name.to_string(), row.arity)),
+    }
+}
+
+/// Every command and subcommand by its full name, with the categories that the table has for it.
+pub(super) fn names_and_categories() -> Vec<(String, Categories)> {
+    let of = |row: &Row| {
+        let named = |name: &&str| Categories::named(name.trim_start_matches('@').as_bytes());
+        let known = row.categories.iter().filter_map(named);
+        known.fold(Categories::NONE, |all, (_, category)| all.with(category))
+    };
+    TABLE.iter().flat_map(|row| with_subcommands(row).into_iter().map(move |name| (name, of(row)))).collect()
 }
 
 /// COMMAND and its subcommands.
@@ -122,6 +148,10 @@ fn subcommands(row: &Row) -> Vec<(String, i32, &'static str, &'static str)> {
         "client" => client_command::SUBCOMMANDS
             .iter()
             .map(|(name, arity, summary, since)| (format!("client|{name}"), *arity, *summary, *since))
+            .collect(),
+        "acl" => acl::SUBCOMMANDS
+            .iter()
+            .map(|(name, arity, summary, since)| (format!("acl|{name}"), *arity, *summary, *since))
             .collect(),
         _ => Vec::new(),
     }

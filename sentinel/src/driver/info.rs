@@ -78,10 +78,11 @@ fn stats(driver: &Driver) -> String {
     let patterns: std::collections::BTreeSet<_> = all.values().flat_map(|c| &c.patterns).collect();
     format!(
         "# Stats\r\ntotal_connections_received:{}\r\ntotal_commands_processed:{}\r\npubsub_channels:{}\r\n\
-         pubsub_patterns:{}\r\n",
+         pubsub_patterns:{}\r\n{}",
         driver.clients.connections_received,
         driver.clients.commands_processed,
         channels.len(),
         patterns.len(),
+        driver.acl.info(),
     )
 }

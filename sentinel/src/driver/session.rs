@@ -1,8 +1,10 @@
 //! Commands of clients: what concerns the connection is answered here, what concerns the
 //! monitored masters by the state machine.
 
+use redoubt_wire::acl::{DEFAULT_USER, answers};
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
+use super::acl::Acl;
 use super::clients::Client;
 use super::command_table::{self, arity_fits};
 use super::{Driver, info};
@@ -17,30 +19,38 @@ pub(super) enum Then {
     Close(Reply),
     /// No reply, and the next request may come.
     Silence,
+    /// The reply comes when something else is done.
+    Later,
 }
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
-const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 impl Driver {
     /// Carries out one request of a client.
     pub(super) fn request(&mut self, id: ClientId, argv: Vec<Vec<u8>>, now: Ms) {
         let words: Vec<String> = argv.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
         let name = words[0].to_ascii_lowercase();
-        let password = self.core.requirepass().is_some();
+        let open = self.acl.default_user().is_open();
+        let protected = self.settings.protected(!self.acl.default_user().needs_no_password());
         let Some(client) = self.clients.all.get_mut(&id) else { return };
         self.clients.commands_processed += 1;
         client.active_at = now;
         client.last_command = match (name.as_str(), words.get(1)) {
-            ("sentinel" | "client" | "command", Some(sub)) => format!("{name}|{}", sub.to_ascii_lowercase()),
+            ("acl" | "client" | "command" | "sentinel", Some(sub)) => {
+                format!("{name}|{}", sub.to_ascii_lowercase())
+            }
             _ => name.clone(),
         };
         let protocol = client.protocol;
-        if let Some(error) = refusal(client, &words, &name, password, self.settings.protected(password)) {
+        let refused = refusal(client, &words, &name, open, protected)
+            .or_else(|| self.acl.permit(client, &argv, now).err())
+            .or_else(|| not_in_context(client, &name));
+        if let Some(error) = refused {
             let mut reply = Reply::new(protocol);
             reply.error(&error);
             let denied = error.starts_with("DENIED");
-            return self.then(id, if denied { Then::Close(reply) } else { Then::Reply(reply) });
+            let then = if denied { Then::Close(reply) } else { Then::Reply(reply) };
+            return self.then(id, then, now);
         }
         match name.as_str() {
             "sentinel" | "publish" | "role" => {
@@ -48,14 +58,15 @@ impl Driver {
             }
             _ => {
                 let then = self.connection_command(id, &name, &argv, &words, now);
-                self.then(id, then);
+                self.then(id, then, now);
             }
         }
     }
 
-    fn then(&mut self, id: ClientId, then: Then) {
+    pub(super) fn then(&mut self, id: ClientId, then: Then, now: Ms) {
         match then {
-            Then::Reply(reply) => self.clients.finish_request(id, &reply.buf),
+            Then::Later => {}
+            Then::Reply(reply) => self.clients.finish_request(id, &reply.buf, now),
             Then::Silence => {
                 if let Some(client) = self.clients.all.get(&id) {
                     client.connection.next_request();
@@ -78,16 +89,17 @@ impl Driver {
         words: &[String],
         now: Ms,
     ) -> Then {
-        let password = self.core.requirepass().map(str::to_string);
-        if name == "client" {
-            return self.client_command(id, words, now);
+        match name {
+            "client" => return self.client_command(id, words, now),
+            "acl" => return self.acl_command(id, argv),
+            _ => {}
         }
         let Some(client) = self.clients.all.get_mut(&id) else { return Then::Silence };
         let mut reply = Reply::new(client.protocol);
         match name {
             "ping" => ping(client, argv, &mut reply),
-            "auth" => auth(client, words, password.as_deref(), &mut reply),
-            "hello" => hello(client, words, password.as_deref(), &mut reply),
+            "auth" => auth(client, &mut self.acl, argv, now, &mut reply),
+            "hello" => hello(client, &mut self.acl, argv, now, &mut reply),
             "command" => command_table::answer(words, &mut reply),
             "subscribe" | "psubscribe" => subscribe(client, name, &argv[1..], &mut reply),
             "unsubscribe" | "punsubscribe" => unsubscribe(client, name, &argv[1..], &mut reply),
@@ -107,15 +119,15 @@ impl Driver {
             reply.error("ERR syntax error");
             return Then::Reply(reply);
         }
-        redoubt_wire::log::warning!("User requested shutdown...");
+        redoubt_wire::log::notice!("User requested shutdown...");
         self.exit_code = Some(0);
         Then::Silence
     }
 }
 
 /// Why a request is not carried out, if it is not.
-fn refusal(client: &Client, words: &[String], name: &str, password: bool, protected: bool) -> Option<String> {
-    if protected && !client.peer.ip().is_loopback() {
+fn refusal(client: &Client, words: &[String], name: &str, open: bool, protected: bool) -> Option<String> {
+    if protected && !client.remote.is_local {
         return Some(
             "DENIED Redis is running in protected mode because protected mode is enabled and no password is set. \
              Connections are only accepted from the loopback interface: set requirepass or protected-mode no."
@@ -128,9 +140,14 @@ fn refusal(client: &Client, words: &[String], name: &str, password: bool, protec
     if !arity_fits(row.arity, words.len()) {
         return Some(format!("ERR wrong number of arguments for '{name}' command"));
     }
-    if password && !client.authenticated && !matches!(name, "auth" | "hello") {
+    if !open && !client.authenticated && !matches!(name, "auth" | "hello") {
         return Some(NOAUTH.into());
     }
+    None
+}
+
+/// Why a client that listens may not call this command, if so.
+fn not_in_context(client: &Client, name: &str) -> Option<String> {
     let in_context = ["subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ping"].contains(&name);
     if client.protocol == Protocol::Resp2 && client.subscriptions() > 0 && !in_context {
         return Some(format!(
@@ -166,33 +183,22 @@ fn ping(client: &Client, argv: &[Vec<u8>], reply: &mut Reply) {
     }
 }
 
-fn same_secret(given: &str, wanted: &str) -> bool {
-    // Takes the same time wherever the difference is.
-    given.len() == wanted.len() && given.bytes().zip(wanted.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
-}
-
-fn log_in(client: &mut Client, user: &str, pass: &str, password: Option<&str>) -> bool {
-    let fits = user == "default" && password.is_none_or(|wanted| same_secret(pass, wanted));
-    client.authenticated |= fits;
-    fits
-}
-
-fn auth(client: &mut Client, words: &[String], password: Option<&str>, reply: &mut Reply) {
-    let (user, pass) = match words {
-        [_, pass] if password.is_none() => {
-            let _ = pass;
-            return reply.error(
-                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
-            );
-        }
-        [_, pass] => ("default", pass),
-        [_, user, pass] => (user.as_str(), pass),
+fn auth(client: &mut Client, acl: &mut Acl, argv: &[Vec<u8>], now: Ms, reply: &mut Reply) {
+    let (user, password) = match argv {
+        [_, _] if acl.default_user().needs_no_password() => return reply.error(answers::NO_PASSWORD_SET),
+        [_, password] => (DEFAULT_USER, password),
+        [_, user, password] => (user.as_slice(), password),
         _ => return reply.error("ERR syntax error"),
     };
-    if log_in(client, user, pass, password) { reply.ok() } else { reply.error(WRONGPASS) }
+    if acl.log_in(client, &argv[0], user, password, now) {
+        reply.ok();
+    } else {
+        reply.error(answers::WRONG_PASSWORD);
+    }
 }
 
-fn hello(client: &mut Client, words: &[String], password: Option<&str>, reply: &mut Reply) {
+fn hello(client: &mut Client, acl: &mut Acl, argv: &[Vec<u8>], now: Ms, reply: &mut Reply) {
+    let words: Vec<String> = argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     let mut protocol = client.protocol;
     if let Some(version) = words.get(1) {
         match version.parse::<i64>() {
@@ -202,32 +208,35 @@ fn hello(client: &mut Client, words: &[String], password: Option<&str>, reply: &
             Ok(_) => return reply.error("NOPROTO unsupported protocol version"),
         }
     }
-    let mut name = None;
-    let mut rest = words.get(2..).unwrap_or_default();
-    while let Some(option) = rest.first() {
-        match (option.to_ascii_lowercase().as_str(), rest) {
-            ("auth", [_, user, pass, tail @ ..]) => {
-                if !log_in(client, user, pass, password) {
-                    return reply.error(WRONGPASS);
-                }
-                rest = tail;
+    let (mut login, mut name) = (None, None);
+    let mut at = 2;
+    while let Some(option) = words.get(at) {
+        match (option.to_ascii_lowercase().as_str(), words.len() - at) {
+            ("auth", 3..) => {
+                login = Some((&argv[at + 1], &argv[at + 2]));
+                at += 3;
             }
-            ("setname", [_, wanted, tail @ ..]) => {
-                name = Some(wanted.clone());
-                rest = tail;
+            ("setname", 2..) if !super::client_command::printable(&words[at + 1]) => {
+                return reply.error(super::client_command::BAD_NAME);
+            }
+            ("setname", 2..) => {
+                name = Some(words[at + 1].clone());
+                at += 2;
             }
             _ => return reply.error(&format!("ERR Syntax error in HELLO option '{option}'")),
         }
     }
-    if password.is_some() && !client.authenticated {
+    if let Some((user, password)) = login
+        && !acl.log_in(client, &argv[0], user, password, now)
+    {
+        return reply.error(answers::WRONG_PASSWORD);
+    }
+    if !client.authenticated && !acl.default_user().is_open() {
         return reply.error(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         );
     }
     if let Some(name) = name {
-        if !super::client_command::printable(&name) {
-            return reply.error(super::client_command::BAD_NAME);
-        }
         client.name = name;
     }
     client.protocol = protocol;

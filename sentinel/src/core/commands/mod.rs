@@ -10,8 +10,8 @@ mod show;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
 use super::links::HELLO_CHANNEL;
+use super::names::Waiting;
 use super::persist::Deferred;
-use super::registry::Waiting;
 use super::timers::Ms;
 use super::{ClientId, Core, Output};
 
