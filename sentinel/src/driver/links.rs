@@ -94,8 +94,8 @@ async fn run(
     queue: UnboundedReceiver<Vec<u8>>,
     events: &Events,
 ) -> Result<(), Ended> {
-    let ip =
-        addr.ip.parse().map_err(|_| Ended::Attempt(io::Error::other(format!("{} is no IP", addr.ip))))?;
+    let no_ip = |_| Ended::Attempt(io::Error::other(format!("'{}' is no IP address", addr.ip)));
+    let ip = addr.ip.parse().map_err(no_ip)?;
     let stream = open(SocketAddr::new(ip, addr.port), source).await.map_err(Ended::Attempt)?;
     let local_ip = stream.local_addr().ok().map(|a| a.ip().to_canonical().to_string());
     drop(events.send(Event::Core(Input::Connected { conn, local_ip })));
