@@ -11,9 +11,10 @@ use std::time::SystemTime;
 use rand::RngCore;
 use redoubt_wire::acl::file::{self, Origin};
 use redoubt_wire::acl::{
-    Call, Catalog, Categories, Change, ChannelUses, Context, DEFAULT_USER, Denied, Event, KeyUses, Log,
-    Reason, User, Users, answers,
+    Call, Catalog, Change, ChannelUses, Context, DEFAULT_USER, Denied, Event, KeyUses, Log, Reason, User,
+    Users, answers,
 };
+use redoubt_wire::commands::spec::{ChannelArgs, CommandSpec, Flags};
 use redoubt_wire::directives::Directive;
 use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
@@ -24,56 +25,11 @@ use super::{Driver, client_command, command_table};
 use crate::core::timers::Ms;
 use crate::core::{ClientId, StateLine};
 
-/// The subcommands, with the words of a call (negative: at least so many) and the version that brought them.
-pub(super) const SUBCOMMANDS: [(&str, i32, &str, &str); 13] = [
-    ("cat", -2, "Lists the categories of commands, or the commands of one.", "6.0.0"),
-    ("deluser", -3, "Removes users and closes their connections.", "6.0.0"),
-    ("dryrun", -4, "Tells whether a user may run a command, without running it.", "7.0.0"),
-    ("genpass", -2, "Makes a secret that can serve as a password.", "6.0.0"),
-    ("getuser", 3, "Shows the flags, passwords and rules of a user.", "6.0.0"),
-    ("help", 2, "Explains the subcommands.", "6.0.0"),
-    ("list", 2, "Shows all users as lines of an ACL file.", "6.0.0"),
-    ("load", 2, "Takes over the users of the ACL file.", "6.0.0"),
-    ("log", -2, "Shows who was denied what, or forgets it.", "6.0.0"),
-    ("save", 2, "Writes all users into the ACL file.", "6.0.0"),
-    ("setuser", -3, "Makes a user, or changes one by rules.", "6.0.0"),
-    ("users", 2, "Lists the names of all users.", "6.0.0"),
-    ("whoami", 2, "Tells as which user this connection is logged in.", "6.0.0"),
-];
-
-/// Subcommands of COMMAND that rules may name.
-const OF_COMMAND: [&str; 7] = ["count", "docs", "getkeys", "getkeysandflags", "help", "info", "list"];
-
-/// Subcommands that are not for administrators, of containers most of whose subcommands are.
-const FOR_ALL: [&str; 5] = ["acl|cat", "acl|genpass", "acl|help", "acl|whoami", "sentinel|help"];
-
-/// Subcommands for administrators, of containers most of whose subcommands are not.
-const FOR_ADMINISTRATORS: [&str; 3] = ["client|kill", "client|list", "client|no-evict"];
-
 /// The Sentinel's commands, as rules speak of them.
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let mut commands = command_table::names_and_categories();
-    commands.extend(OF_COMMAND.map(|sub| (format!("command|{sub}"), Categories::NONE)));
-    let with_all = commands.iter().map(|(name, own)| (name.as_str(), categories(name, *own)));
-    Catalog::new(with_all)
+    let named: Vec<_> = command_table::all().map(|spec| (spec.full_name(), spec.categories())).collect();
+    Catalog::new(named.iter().map(|(name, categories)| (name.as_ref(), *categories)))
 });
-
-/// The categories of a command, where the table has them, or of a subcommand.
-fn categories(full_name: &str, own: Categories) -> Categories {
-    let Some((container, _)) = full_name.split_once('|') else { return own };
-    let admin = match container {
-        "acl" | "sentinel" => !FOR_ALL.contains(&full_name),
-        _ => FOR_ADMINISTRATORS.contains(&full_name),
-    };
-    let mut all = Categories::SLOW;
-    if admin {
-        all = all.with(Categories::ADMIN).with(Categories::DANGEROUS);
-    }
-    if matches!(container, "client" | "command") {
-        all = all.with(Categories::CONNECTION);
-    }
-    all
-}
 
 /// What the configuration says about users.
 #[derive(Debug)]
@@ -213,16 +169,21 @@ impl Acl {
     ///
     /// # Errors
     /// The error that the client gets.
-    pub(super) fn permit(&mut self, client: &Client, argv: &[Vec<u8>], now: Ms) -> Result<(), String> {
-        let full_name = client.last_command.as_str();
-        let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-        let Err(denied) = check(&client.user, full_name, &words) else { return Ok(()) };
+    pub(super) fn permit(
+        &mut self,
+        client: &Client,
+        spec: &CommandSpec,
+        words: &[&[u8]],
+        now: Ms,
+    ) -> Result<(), String> {
+        let Err(denied) = check(&client.user, spec, words) else { return Ok(()) };
+        let full_name = spec.full_name();
         let object = match denied {
             Denied::Command => full_name.as_bytes(),
             Denied::Key(at) | Denied::Channel(at) => words[at],
         };
         self.log_denial(client, denied.into(), object, client.user.name(), now);
-        Err(format!("NOPERM {}", denied.text(&client.user, full_name)))
+        Err(format!("NOPERM {}", denied.text(&client.user, &full_name)))
     }
 
     /// Logs the client in as `user`; false, and an entry in the log, if the password is wrong. `by` is the
@@ -266,19 +227,15 @@ impl Acl {
 }
 
 /// Whether a user may make this call.
-fn check(user: &User, full_name: &str, words: &[&[u8]]) -> Result<(), Denied> {
-    let name = full_name.split('|').next().unwrap_or_default();
-    // A subcommand that does not exist is its container's affair.
-    let found = CATALOG.find(full_name.as_bytes()).or_else(|| CATALOG.find(name.as_bytes()));
-    let Some(command) = found else { return Err(Denied::Command) };
-    let channels = match name {
-        "subscribe" | "psubscribe" => {
-            ChannelUses { words: 1..words.len(), are_patterns: name == "psubscribe" }
-        }
-        "publish" => ChannelUses { words: 1..words.len().min(2), are_patterns: false },
-        _ => ChannelUses::default(),
+fn check(user: &User, spec: &CommandSpec, words: &[&[u8]]) -> Result<(), Denied> {
+    let Some(command) = CATALOG.find(spec.full_name().as_bytes()) else { return Err(Denied::Command) };
+    let channels = match spec.channels {
+        ChannelArgs::None => ChannelUses::default(),
+        ChannelArgs::First => ChannelUses { words: 1..words.len().min(2), are_patterns: false },
+        ChannelArgs::All => ChannelUses { words: 1..words.len(), are_patterns: false },
+        ChannelArgs::AllPatterns => ChannelUses { words: 1..words.len(), are_patterns: true },
     };
-    let before_login = matches!(name, "auth" | "hello");
+    let before_login = spec.flags.has(Flags::NO_AUTH);
     user.check(&Call { command, before_login, words, keys: &KeyUses::new, channels })
 }
 
@@ -317,7 +274,7 @@ impl Driver {
             (b"genpass", [] | [_]) => new_password(one_or_none(), &mut reply),
             (b"dryrun", [user, call @ ..]) if !call.is_empty() => dry_run(&acl.users, user, call, &mut reply),
             (b"help", []) => {
-                help(&mut reply);
+                redoubt_wire::commands::help("acl", answers::HELP.iter().copied(), &mut reply);
                 Ok(())
             }
             (b"setuser", [name, rules @ ..]) => match acl.users.set(name, rules) {
@@ -460,37 +417,21 @@ fn dry_run(users: &Users, name: &[u8], call: &[Vec<u8>], reply: &mut Reply) -> R
     let shown = String::from_utf8_lossy;
     let user = users.get(name).ok_or_else(|| format!("ERR User '{}' not found", shown(name)))?;
     let not_found = || format!("ERR Command '{}' not found", shown(&call[0]));
-    let texts: Vec<String> = call.iter().map(|word| shown(word).into_owned()).collect();
-    let (full_name, arity) = command_table::resolve(&texts).ok_or_else(not_found)?;
-    if !command_table::arity_fits(arity, call.len()) {
+    let words: Vec<&[u8]> = call.iter().map(Vec::as_slice).collect();
+    let spec = command_table::find(&words).ok_or_else(not_found)?;
+    let full_name = spec.full_name();
+    if !spec.accepts(call.len()) {
         return Err(format!("ERR wrong number of arguments for '{full_name}' command"));
     }
-    let words: Vec<&[u8]> = call.iter().map(Vec::as_slice).collect();
-    match check(user, &full_name, &words) {
+    match check(user, spec, &words) {
         Ok(()) => reply.ok(),
         Err(denied) => reply.bulk(denied.full_text(user, &full_name, &words).as_bytes()),
     }
     Ok(())
 }
 
-fn help(reply: &mut Reply) {
-    reply.array(answers::HELP.len() + 3);
-    reply.simple("ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
-    answers::HELP.iter().for_each(|line| reply.simple(line));
-    reply.simple("HELP");
-    reply.simple("    Print this help.");
-}
-
-/// The error of a subcommand that does not exist, or not in this form.
+/// The error of a subcommand with more words than it takes; the table knows those with too few.
 fn wrong_form(word: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
-    let lower = shown.to_ascii_lowercase();
-    match SUBCOMMANDS.iter().find(|(name, ..)| *name == lower) {
-        None => format!("ERR unknown subcommand '{shown}'. Try ACL HELP."),
-        // Too many for one that takes one or none.
-        Some(("cat" | "log" | "genpass", ..)) => {
-            format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try ACL HELP.")
-        }
-        Some(_) => format!("ERR wrong number of arguments for 'acl|{lower}' command"),
-    }
+    format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try ACL HELP.")
 }
