@@ -160,6 +160,58 @@ async fn a_replica_of_ours_logs_in_to_ours() {
     a_replica_logs_in(ours(), ours()).await;
 }
 
+/// A failover in which replicas and the Sentinel are users that may do no more than they need, by the
+/// rules that README.md gives. Nobody else may do anything but look.
+async fn the_least_rights_suffice_for_a_failover(node: PathBuf, sentinel: PathBuf) {
+    let scratch = scratch();
+    let readme = include_str!("../../README.md");
+    let rules = readme.lines().map(str::trim).filter(|line| line.starts_with("user "));
+    let rules: Vec<String> =
+        rules.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(rules.len(), 2, "{rules:?}");
+    let spec = |name: &str| {
+        let spec = ServerSpec::with_file(name, &node, &LINES)
+            .line("masteruser replica")
+            .line("masterauth secret1")
+            .line("user default on nopass ~* -@all +ping +info +get +set +acl +client");
+        rules.iter().fold(spec, ServerSpec::line)
+    };
+    let mut master = spec("master").start(&scratch).await.unwrap();
+    let following = format!("replicaof 127.0.0.1 {}", master.port());
+    let replica = spec("replica").line(following).start(&scratch).await.unwrap();
+    replica.follows(&master, LIMIT).await.unwrap();
+    let sentinel = ServerSpec::with_file("sentinel", &sentinel, &[])
+        .line(format!("sentinel monitor m 127.0.0.1 {} 1", master.port()))
+        .line("sentinel auth-user m sentinel")
+        .line("sentinel auth-pass m secret2")
+        .line("sentinel down-after-milliseconds m 1000")
+        .start(&scratch)
+        .await
+        .unwrap();
+    wait::until("the Sentinel knows the replica", LIMIT, async || {
+        let info = sentinel.info("sentinel").await.unwrap()["master0"].clone();
+        if info.contains("status=ok") && info.contains("slaves=1") { Ok(()) } else { Err(info) }
+    })
+    .await
+    .unwrap();
+    master.kill().unwrap();
+    wait::until("the replica is promoted", LIMIT, async || {
+        let role = replica.info("replication").await.unwrap()["role"].clone();
+        if role == "master" { Ok(()) } else { Err(role) }
+    })
+    .await
+    .unwrap();
+    master.restart().await.unwrap();
+    master.follows(&replica, LIMIT).await.unwrap();
+    let denied: Vec<redis::Value> = replica.ask(&["ACL", "LOG"]).await.unwrap();
+    assert!(denied.is_empty(), "{denied:?}");
+}
+
+#[tokio::test]
+async fn the_least_rights_suffice_for_ours() {
+    the_least_rights_suffice_for_a_failover(ours(), Binaries::locate(None, None).unwrap().sentinel).await;
+}
+
 /// Rules of all kinds, of which both sides know the commands.
 const RULES: [&[&str]; 4] = [
     &[
@@ -241,6 +293,17 @@ mod with_redis_server {
     #[tokio::test]
     async fn a_replica_of_redis_logs_in_to_ours() {
         a_replica_logs_in(ours(), redis()).await;
+    }
+
+    #[tokio::test]
+    async fn the_least_rights_suffice_for_redis_sentinel() {
+        the_least_rights_suffice_for_a_failover(ours(), Binaries::redis().unwrap().sentinel).await;
+    }
+
+    #[tokio::test]
+    async fn the_least_rights_suffice_among_redis_servers() {
+        let sentinel = Binaries::locate(None, None).unwrap().sentinel;
+        the_least_rights_suffice_for_a_failover(redis(), sentinel).await;
     }
 
     #[tokio::test]

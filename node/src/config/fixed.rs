@@ -167,20 +167,11 @@ fixed! {
     Warn "the nodes of lists are kept as they are, in files they are compressed by rdbcompression" {
         "list-compress-depth" = "0",
     }
-    Warn "clients are answered all the time while a dataset is loaded" {
-        "loading-process-events-interval-bytes" = "2097152",
-    }
     Warn "an effect that a replica cannot apply is logged, and the replica goes on" {
         "propagation-error-behavior" = "ignore",
     }
     Warn "every payload is checked in depth before it is used" {
         "sanitize-dump-payload" = "yes",
-    }
-    Warn "snapshots are taken in turns too short to be slowed down for tests" {
-        "rdb-key-save-delay" = "0",
-    }
-    Warn "a node that ends does not wait for its replicas in this version; WAIT tells whether they have a write" {
-        "shutdown-timeout" = "0",
     }
     Warn "the node itself decides when the allocator gives memory back" {
         "jemalloc-bg-thread" = "yes",

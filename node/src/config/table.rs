@@ -115,6 +115,8 @@ directives! {
     "logfile" [IMMUTABLE] logfile: PathBuf = PathBuf::new(), Text;
     /// Form of log lines: redis, json. Redoubt's own.
     "log-format" [IMMUTABLE] log_format: LogFormat = LogFormat::Redis, OneOf;
+    /// Seconds that a shutdown waits for replicas that lack writes; 0 does not wait.
+    "shutdown-timeout" shutdown_timeout_secs: u32 = 10, int(0, INT_MAX);
     /// How SIGINT shuts down: default, or of save, nosave, now, force.
     "shutdown-on-sigint" [MULTI_ARG] shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), ShutdownWords;
     /// How SIGTERM shuts down: default, or of save, nosave, now, force.
@@ -157,6 +159,10 @@ directives! {
     "stop-writes-on-bgsave-error" stop_writes_on_bgsave_error: bool = true, YesNo;
     /// Microseconds to wait after each key loaded; a negative number waits one after that many keys. For tests.
     "key-load-delay" [HIDDEN] key_load_delay_us: i32 = 0, int(i32::MIN as i128, INT_MAX);
+    /// Microseconds to wait after each key saved; a negative number waits one after that many keys. For tests.
+    "rdb-key-save-delay" [HIDDEN] rdb_key_save_delay_us: i32 = 0, int(i32::MIN as i128, INT_MAX);
+    /// Most bytes of a dataset that are taken in at a time while it is loaded, before clients are answered; never more than 512 KiB.
+    "loading-process-events-interval-bytes" [HIDDEN] loading_interval_bytes: u64 = 2 * MIB, int(1024, INT_MAX);
 
     // Replication.
 

@@ -16,13 +16,15 @@ use redoubt_wire::acl::{
 use super::Engine;
 use super::commands::keys::KeyFlags;
 use super::commands::spec::{ChannelArgs, Flags};
-use super::commands::{COMMANDS, Command, client};
+use super::commands::{COMMANDS, Command, client, redis};
 use super::session::{ClientId, Session};
 use crate::config::{AclPubsubDefault, Config};
 
-/// The node's commands, as rules speak of them: a command's number is that of its row.
+/// The node's commands, as rules speak of them: a command's number is that of its row. Rules may also
+/// name those of Redis that are not here.
 pub static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    Catalog::new(COMMANDS.rows().iter().map(|row| (row.full_name.as_str(), row.spec.categories())))
+    let rows = COMMANDS.rows().iter().map(|row| (row.full_name.as_str(), row.spec.categories()));
+    Catalog::new(rows, redis::NAMES)
 });
 
 /// How often something was denied, for INFO. CONFIG RESETSTAT leaves these figures alone.

@@ -12,6 +12,7 @@ use super::Engine;
 use super::error::{CommandError, Handled, WRONG_TYPE};
 use super::keyspace::object::{Kind, Object, ValueMut, ValueRef};
 use super::keyspace::table::ObjectMut;
+use super::load::Loading;
 use super::types::{List, Set};
 use crate::config::KeyspaceEvents;
 
@@ -91,7 +92,12 @@ impl Engine {
 
     /// Whether this node decides itself when keys expire.
     pub fn may_expire(&self) -> bool {
-        self.is_master() && !self.loading && !self.writes_paused()
+        self.is_master() && self.loading == Loading::No && !self.writes_paused()
+    }
+
+    /// How the stream names the deletion of a key whose time is over.
+    pub(super) fn expiry_verb(&self) -> &'static [u8] {
+        if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
     }
 
     /// Deletes `key`, whose time is over, with event and effect.
@@ -100,8 +106,7 @@ impl Engine {
         self.keyspace.discard(object);
         self.stats.expired_keys += 1;
         self.commit(db, key, KeyspaceEvents::EXPIRED, "expired");
-        let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
-        self.effect(db, &[verb, key]);
+        self.effect(db, &[self.expiry_verb(), key]);
         if self.units_apart {
             self.effects.end_unit();
         }

@@ -67,6 +67,8 @@ errors! {
     MASTER_DOWN = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
     /// The dataset is still being read.
     LOADING = "LOADING Redis is loading the dataset in memory";
+    /// A replica's connection sends something else than acknowledgements.
+    REPLICA_CLIENT = "ERR Replica can't interact with the keyspace";
     /// A save failed and `stop-writes-on-bgsave-error` is on.
     MISCONF = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
     /// `maxmemory` is reached and nothing may be evicted.

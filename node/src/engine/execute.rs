@@ -9,6 +9,7 @@ use super::acl::context_of;
 use super::commands::spec::Flags;
 use super::commands::{COMMANDS, Command, Cx};
 use super::error::{self, CommandError};
+use super::load::Loading;
 use super::request::{Hole, Task};
 use super::session::{Class, ClientId, ReplyMode, Session};
 use super::transaction::Queued;
@@ -19,7 +20,7 @@ use super::{Engine, Role};
 pub enum Executed {
     /// It is answered (or will be, through a hole).
     Done,
-    /// CLIENT PAUSE holds it back: offer it again later.
+    /// A pause holds it back: offer it again later.
     Paused,
 }
 
@@ -132,7 +133,8 @@ impl Engine {
             self.refuse(session, Some(command), error, reply);
             return Executed::Done;
         }
-        if self.pause.is_some() && self.held_back(session, command) {
+        if self.pauses.any() && self.held_back(session, command) {
+            session.blocked = true;
             return Executed::Paused;
         }
         if session.tx.open && !runs_in_multi(command) {
@@ -230,10 +232,11 @@ impl Engine {
 
     /// The flags that count: EXEC's are those of what it will run.
     fn effective(session: &Session, command: &Command) -> Flags {
+        const COUNTED: Flags = Flags::WRITE.with(Flags::DENYOOM).with(Flags::MAY_REPLICATE);
         let mut flags = command.spec.flags;
         if command.spec.name == "exec" {
             for queued in &session.tx.queue {
-                flags = flags.with(queued.command.spec.flags.and(Flags::WRITE.with(Flags::DENYOOM)));
+                flags = flags.with(queued.command.spec.flags.and(COUNTED));
             }
         }
         flags
@@ -260,7 +263,6 @@ impl Engine {
         if self.save_failed
             && self.config.stop_writes_on_bgsave_error
             && !self.config.save.is_empty()
-            && self.is_master()
             && (write || command.spec.name == "ping")
         {
             return Err(error::MISCONF);
@@ -284,24 +286,30 @@ impl Engine {
         if link_down && !self.config.replica_serve_stale_data && !flags.has(Flags::STALE) {
             return Err(error::MASTER_DOWN);
         }
-        if self.loading && !flags.has(Flags::LOADING) {
+        let unanswered = match self.loading {
+            Loading::No => false,
+            Loading::Exclusive => !flags.has(Flags::LOADING),
+            Loading::Async => flags.has(Flags::NO_ASYNC_LOADING),
+        };
+        if unanswered {
             return Err(error::LOADING);
+        }
+        if session.class == Class::Replica
+            && (write || flags.has(Flags::READONLY) || flags.has(Flags::MAY_REPLICATE))
+        {
+            return Err(error::REPLICA_CLIENT);
         }
         Ok(())
     }
 
-    /// Whether CLIENT PAUSE postpones the command.
-    fn held_back(&mut self, session: &Session, command: &Command) -> bool {
-        let Some(pause) = self.pause else { return false };
-        if self.now_ms >= pause.until_ms {
-            self.pause = None;
-            return false;
-        }
-        if session.class != Class::Normal {
+    /// Whether a pause postpones the command: a client's, or one of our master's stream.
+    fn held_back(&self, session: &Session, command: &Command) -> bool {
+        let Some(all) = self.pauses.holds(self.now_ms) else { return false };
+        if session.class == Class::Replica {
             return false;
         }
         let flags = Self::effective(session, command);
-        pause.all || flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)
+        all || flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)
     }
 
     /// Marks the transactions of those whose watched keys changed.

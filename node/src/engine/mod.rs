@@ -28,6 +28,7 @@ pub mod keyspace;
 pub mod load;
 pub mod lru;
 pub mod monitor;
+pub mod pause;
 pub mod pubsub;
 pub mod redact;
 pub mod replication;
@@ -45,6 +46,8 @@ use clients::Clients;
 use effects::Effects;
 use facts::Facts;
 use keyspace::Keyspace;
+use load::Loading;
+use pause::Pauses;
 use pubsub::PubSub;
 use request::{Hole, Output};
 use session::{ClientId, Session};
@@ -75,6 +78,8 @@ pub struct Engine {
     pub config: Config,
     /// The databases. Only this folder changes them; see `door`.
     pub(crate) keyspace: Keyspace,
+    /// A dataset that is loaded beside the other, whose place it will take.
+    incoming: Option<Keyspace>,
     /// All sessions but the running one.
     pub clients: Clients,
     /// Who listens to what.
@@ -93,8 +98,8 @@ pub struct Engine {
     monitors: Vec<ClientId>,
     /// Master or replica.
     pub role: Role,
-    /// The dataset is being read; most commands answer LOADING.
-    pub loading: bool,
+    /// Whether a dataset is being read.
+    pub loading: Loading,
     /// DEBUG SET-ACTIVE-EXPIRE: the active expiry cycle runs.
     pub active_expire: bool,
     /// DEBUG PAUSE-CRON: the timer's work is left undone.
@@ -109,8 +114,8 @@ pub struct Engine {
     pub replication: Replication,
     /// Unix time of this batch, in ms.
     pub now_ms: i64,
-    /// Unix time until which clients are paused, in ms, and whether only writes are.
-    pub pause: Option<Pause>,
+    /// What is held back, and until when.
+    pub pauses: Pauses,
     watch: WatchIndex,
     /// Clients whose watched keys changed since they were last told.
     dirty_watchers: Vec<ClientId>,
@@ -139,15 +144,6 @@ pub struct Engine {
     rng: Xoshiro256PlusPlus,
     /// Keys the hash of sets' members.
     member_seed: u64,
-}
-
-/// CLIENT PAUSE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pause {
-    /// Unix ms.
-    pub until_ms: i64,
-    /// ALL rather than WRITE.
-    pub all: bool,
 }
 
 impl Engine {
@@ -181,7 +177,8 @@ impl Engine {
             slowlog: SlowLog::default(),
             monitors: Vec::new(),
             role,
-            loading: false,
+            loading: Loading::No,
+            incoming: None,
             active_expire: true,
             cron_paused: false,
             skip_checksums: false,
@@ -189,7 +186,7 @@ impl Engine {
             save_failed: false,
             replication,
             now_ms: 0,
-            pause: None,
+            pauses: Pauses::default(),
             watch: WatchIndex::default(),
             dirty_watchers: Vec::new(),
             outputs: Vec::new(),
@@ -217,12 +214,6 @@ impl Engine {
     /// Whether this node is a master.
     pub fn is_master(&self) -> bool {
         self.role == Role::Master
-    }
-
-    /// Whether CLIENT PAUSE holds writes back, and with them everything that would change the
-    /// dataset by itself.
-    pub fn writes_paused(&self) -> bool {
-        self.pause.is_some_and(|p| self.now_ms < p.until_ms)
     }
 
     /// A new client.

@@ -5,9 +5,14 @@
 //! (REPLICAOF, PSYNC, WAIT, INFO) in the midst of batches and transactions. What the machine
 //! wants done outside, the driver takes from it after each batch.
 
+use super::load::Loading;
+use super::pause::{Pause, Reason};
+use super::request::Output;
 use super::{Engine, Role};
 use crate::config::{DisklessLoad, MasterAddress};
+use crate::replication::Level;
 use crate::replication::backlog::OutputLimit;
+use crate::replication::failover::{FailoverRequest, FailoverStep};
 use crate::replication::info::LinkState;
 use crate::replication::lineage::ReplId;
 use crate::replication::master::FeedConfig;
@@ -42,7 +47,10 @@ impl Engine {
             feed.count_unread(self.effects.offset());
         }
         self.settle_role();
+        self.settle_pauses();
+        let paused = self.writes_paused();
         let feed = &mut self.replication.feed;
+        feed.set_paused(paused);
         if feed.take_select_needed() {
             self.effects.forget_selected();
         }
@@ -91,18 +99,65 @@ impl Engine {
     pub(super) fn promoted(&mut self) {
         self.role = Role::Master;
         self.config.replicaof = None;
-        self.settle_stream();
+        // In an EXEC that has written before, its unit is settled as a whole.
+        if self.effects.in_unit() == 0 {
+            self.settle_stream();
+        }
     }
 
-    /// An RDB file was loaded at the start that says where in which history it stands. To be
-    /// called before the node follows its master, or takes writes.
+    /// FAILOVER: writes are held back from now on, until a replica has taken over or will not.
+    ///
+    /// # Errors
+    /// The text of the error reply.
+    pub fn start_failover(&mut self, request: FailoverRequest) -> Result<(), &'static str> {
+        let now_ms = self.monotonic_ms();
+        self.replication.start_failover(now_ms, self.effects.offset(), request)?;
+        self.pause(Reason::Failover, Pause::WRITES);
+        Ok(())
+    }
+
+    /// FAILOVER ABORT. Returns whether there was anything to abort.
+    pub fn abort_failover(&mut self) -> bool {
+        let step = self.replication.abort_failover();
+        let aborted = step.is_some();
+        step.into_iter().for_each(|step| self.take_failover_step(step));
+        aborted
+    }
+
+    /// Takes the steps that are due in a FAILOVER under way. To be called after every batch, before
+    /// the outputs are taken.
+    pub fn settle_failover(&mut self) {
+        let now_ms = self.monotonic_ms();
+        while let Some(step) = self.replication.failover_step(now_ms, self.effects.offset()) {
+            self.take_failover_step(step);
+        }
+    }
+
+    fn take_failover_step(&mut self, step: FailoverStep) {
+        match step {
+            FailoverStep::Follow(host, port) => {
+                self.follow(host, port);
+                self.output(Output::RoleChanged);
+                return;
+            }
+            FailoverStep::Refused => {
+                self.promote();
+                self.output(Output::RoleChanged);
+            }
+            FailoverStep::Done | FailoverStep::GivenUp => {}
+        }
+        self.unpause(Reason::Failover);
+    }
+
+    /// The RDB file that is loaded at the start says where in which history it stands. To be called
+    /// before its keys are put in, the node follows its master, or takes writes.
     pub fn restore_history(&mut self, restored: &Restored) {
         let Restored { replid, offset, db } = *restored;
         match self.config.replicaof {
             Some(_) => self.replication.restore_replica(replid, offset, db),
             None => self.replication.restore_master(replid, offset),
         }
-        self.effects.set_offset(offset);
+        self.settle_stream();
     }
 
     /// Changed directives that concern replication come into force.
@@ -117,13 +172,63 @@ impl Engine {
         }
     }
 
-    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first. With
-    /// `swapdb` too an old dataset serves until the new one has arrived, in a file rather than beside it.
+    /// Whether a master's snapshot is parsed as it arrives rather than put into a file first.
     pub fn loads_diskless(&self) -> bool {
         match self.config.repl_diskless_load {
             DisklessLoad::Disabled => false,
-            DisklessLoad::OnEmptyDb | DisklessLoad::SwapDb => self.keyspace.is_empty(),
+            DisklessLoad::OnEmptyDb => self.keyspace.is_empty(),
+            DisklessLoad::SwapDb => true,
         }
+    }
+
+    /// A master's snapshot is about to be parsed. The old data go now; with `swapdb`, if the snapshot
+    /// is parsed as it arrives, they stay until the new are complete, and are served meanwhile if they
+    /// are an earlier state of the `same_history`.
+    pub fn begin_loading(&mut self, direct: bool, same_history: bool) {
+        let beside = direct && self.config.repl_diskless_load == DisklessLoad::SwapDb;
+        let now_ms = self.monotonic_ms();
+        self.replication.load_starting(now_ms, !beside);
+        if beside {
+            self.begin_incoming();
+        } else {
+            self.flush_all();
+        }
+        self.loading = if beside && same_history { Loading::Async } else { Loading::Exclusive };
+    }
+
+    /// The snapshot is loaded, or will not be; `db` is what its `repl-stream-db` says. What there is
+    /// of it takes the place of the dataset, or goes.
+    pub fn end_loading(&mut self, db: Option<u32>) {
+        let now_ms = self.monotonic_ms();
+        let beside = self.incoming.is_some();
+        let wanted = match db {
+            Some(db) => self.replication.load_succeeded(now_ms, db),
+            None => {
+                self.replication.load_failed(now_ms);
+                false
+            }
+        };
+        match (wanted, beside) {
+            (true, true) => {
+                let text = "MASTER <-> REPLICA sync: Swapping active DB with loaded DB";
+                self.replication.feed.log(Level::Notice, text.into());
+                self.adopt_incoming();
+                let text = "MASTER <-> REPLICA sync: Discarding old DB in background";
+                self.replication.feed.log(Level::Notice, text.into());
+            }
+            (true, false) => {}
+            (false, true) => {
+                self.discard_incoming();
+                let text = "MASTER <-> REPLICA sync: Discarding temporary DB in background";
+                self.replication.feed.log(Level::Notice, text.into());
+            }
+            (false, false) => self.flush_all(),
+        }
+        if wanted {
+            // No file holds it yet, where none was written on the way.
+            self.stats.dirty += 1;
+        }
+        self.loading = Loading::No;
     }
 
     fn link_config(&self, host: &str, port: u16) -> LinkConfig {
@@ -161,5 +266,6 @@ pub(super) fn feed_config(config: &crate::config::Config) -> FeedConfig {
             soft_bytes: limit.soft_bytes,
             soft_ms: limit.soft_secs * 1000,
         },
+        save_points: !config.save.is_empty(),
     }
 }

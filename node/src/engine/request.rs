@@ -84,6 +84,13 @@ pub enum Task {
     },
 }
 
+impl Task {
+    /// Whether the client counts as blocked meanwhile: it waits for others, not for work done for it.
+    pub fn blocks(&self) -> bool {
+        matches!(self, Task::Wait { .. } | Task::Shutdown(_))
+    }
+}
+
 /// How SHUTDOWN goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shutdown {
@@ -123,7 +130,7 @@ pub enum Output {
     },
     /// A replica has acknowledged more than before.
     Acknowledged,
-    /// CLIENT PAUSE has ended before its time.
+    /// A pause has ended before its time.
     Unpaused,
     /// SHUTDOWN ABORT.
     AbortShutdown,

@@ -94,6 +94,8 @@ pub struct Session {
     pub channels: BTreeSet<Arc<[u8]>>,
     /// Patterns subscribed to.
     pub patterns: BTreeSet<Arc<[u8]>>,
+    /// Waits for something other than its own input: a pause, replicas, a shutdown.
+    pub blocked: bool,
     /// MONITOR.
     pub monitor: bool,
     /// What it has said with REPLCONF.
@@ -145,6 +147,7 @@ impl Session {
             tx: Transaction::default(),
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
+            blocked: false,
             monitor: false,
             replica_options: ReplicaOptions::default(),
             replica: None,

@@ -122,6 +122,8 @@ pub struct BacklogInfo {
     pub first_byte_offset: u64,
     /// Bytes held.
     pub histlen: u64,
+    /// Memory that is held for them, in bytes.
+    pub memory_bytes: usize,
 }
 
 /// The section `# Replication` of INFO.
@@ -260,7 +262,13 @@ mod tests {
             replid2: ReplId::NONE,
             offset: 42,
             second_offset: -1,
-            backlog: BacklogInfo { active: true, size: 1 << 20, first_byte_offset: 1, histlen: 42 },
+            backlog: BacklogInfo {
+                active: true,
+                size: 1 << 20,
+                first_byte_offset: 1,
+                histlen: 42,
+                memory_bytes: 16384,
+            },
         }
     }
 

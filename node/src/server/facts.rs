@@ -35,7 +35,7 @@ pub fn process(config_file: Option<&Path>, listeners: Vec<String>, now_ms: i64) 
         executable: std::env::current_exe().map_or(String::new(), |p| p.display().to_string()),
         config_file: config_file.map_or(String::new(), |p| p.display().to_string()),
         listeners,
-        shutdown_ms: None,
+        shutdown: None,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod cron;
 pub mod facts;
 pub mod listener;
 pub mod outbox;
+pub mod pace;
 pub mod persistence;
 pub mod replication;
 pub mod shared;

@@ -13,16 +13,16 @@ use std::sync::Arc;
 use redoubt_wire::acl::Users;
 use redoubt_wire::directives::{CommandLine, Directive};
 use redoubt_wire::{log, notice, warning};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::listener::Listeners;
-use super::shared::{Control, Shared};
+use super::shared::Shared;
 use super::tasks::log_level;
 use super::worker::Workers;
 use super::{acl, clock, cron, facts, replication, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
 use crate::engine::acl::CATALOG;
+use crate::engine::load::Loading;
 
 const USAGE: &str = "usage: redoubt-node [FILE] [-] [--name value ...]
 
@@ -153,22 +153,19 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
     engine.facts.cpu = facts::cpu_now;
     engine.facts.persistence.last_save_ms = now_ms;
     engine.memory_used = crate::memory::used;
-    engine.loading = true;
+    engine.loading = Loading::Exclusive;
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));
+    let shutdowns = tokio::spawn(shutdown::serve(shared.clone(), requests));
     // With the PID above, what Redis's own tests wait for.
     notice!("Server initialized");
     let loader = shared.clone();
-    let loaded = tokio::task::spawn_blocking(move || loader.load_file()).await;
+    let loaded = tokio::task::spawn_blocking(move || loader.load_file(true)).await;
     match loaded {
-        Ok(Ok(figures)) => {
-            if let Some(restored) = figures.and_then(|figures| figures.restored()) {
-                shared.lock().engine.restore_history(&restored);
-            }
-        }
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            shared.remove_pidfile();
+            shared.remove_files();
             let config = &shared.lock().engine.config;
             return Err(format!(
                 "Fatal error loading the DB from {}: {error}. Exiting. Mend the file or move it away; it was left as it is.",
@@ -177,7 +174,7 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
         }
         Err(panic) => return Err(format!("Loading the DB ended by a fault of this program: {panic}")),
     }
-    shared.lock().engine.loading = false;
+    shared.lock().engine.loading = Loading::No;
     if port != 0 {
         notice!("Ready to accept connections tcp");
     } else {
@@ -185,17 +182,8 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
     }
     tokio::spawn(cron::run(shared.clone()));
     tokio::spawn(replication::run(shared.clone()));
-    control_loop(&shared, requests).await;
+    shutdowns.await.map_err(|fault| format!("A fault of this program ended it: {fault}"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Carries out what commands ask of the control thread.
-async fn control_loop(_shared: &Arc<Shared>, mut requests: UnboundedReceiver<Control>) {
-    while let Some(request) = requests.recv().await {
-        match request {
-            Control::AbortShutdown => {}
-        }
-    }
 }
 
 /// A daemon has a pid file by default, others if they ask for one.

@@ -11,6 +11,7 @@ use super::persistence::SaveError;
 use super::shared::Shared;
 use super::{acl, clock};
 use crate::config::{ChangeError, LogLevel};
+use crate::engine::load::Loading;
 use crate::engine::request::Task;
 use crate::engine::session::ClientId;
 
@@ -29,7 +30,7 @@ impl Shared {
             Task::Save => match self.save_blocking().await {
                 Ok(()) => reply.ok(),
                 Err(SaveError::Busy) => reply.error("ERR Background save already in progress"),
-                Err(SaveError::File(error)) => reply.error(&format!("ERR {error}")),
+                Err(error) => reply.error(&format!("ERR {error}")),
             },
             Task::Bgsave { schedule } => match self.background_save() {
                 Ok(()) => reply.simple("Background saving started"),
@@ -107,7 +108,7 @@ impl Shared {
 
     async fn save_blocking(self: &Arc<Self>) -> Result<(), SaveError> {
         let shared = self.clone();
-        blocking(move || shared.save()).await
+        blocking(move || shared.save(false)).await
     }
 
     /// DEBUG RELOAD: saves, empties, loads.
@@ -122,11 +123,11 @@ impl Shared {
                 if !no_flush {
                     core.engine.flush_all();
                 }
-                core.engine.loading = true;
+                core.engine.loading = Loading::Exclusive;
             }
-            let result = shared.load_file();
-            shared.lock().engine.loading = false;
-            result.map(drop).map_err(SaveError::from)
+            let result = shared.load_file(false);
+            shared.lock().engine.loading = Loading::No;
+            result.map_err(SaveError::from)
         };
         blocking(load).await
     }
@@ -180,20 +181,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until CLIENT PAUSE is over.
+    /// Waits until a pause ends: what it holds back may be let through then.
     pub async fn pause_over(&self) {
-        loop {
-            let changed = self.unpaused.notified();
-            let Some(pause) = self.lock().engine.pause else { return };
-            let left = pause.until_ms - clock::unix_ms();
-            if left <= 0 {
-                return;
-            }
-            tokio::select! {
-                () = changed => {}
-                () = tokio::time::sleep(Duration::from_millis(left as u64)) => {}
-            }
-        }
+        let ended = self.unpaused.notified();
+        let now_ms = clock::unix_ms();
+        let Some(end_ms) = self.lock().engine.pauses.next_end_ms(now_ms) else { return };
+        let left = Duration::from_millis((end_ms - now_ms) as u64);
+        // A pause without end is ended by somebody.
+        let _ = tokio::time::timeout(left, ended).await;
     }
 }
 

@@ -28,7 +28,7 @@ use crate::core::{ClientId, StateLine};
 /// The Sentinel's commands, as rules speak of them.
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     let named: Vec<_> = command_table::all().map(|spec| (spec.full_name(), spec.categories())).collect();
-    Catalog::new(named.iter().map(|(name, categories)| (name.as_ref(), *categories)))
+    Catalog::new(named.iter().map(|(name, categories)| (name.as_ref(), *categories)), &[])
 });
 
 /// What the configuration says about users.

@@ -2,7 +2,9 @@
 //!
 //! A data node and a Sentinel have different commands and the same rules. Each gives the rules
 //! a catalog of its own, made from its command table; a command's place in it is the number by
-//! which both sides know the command.
+//! which both sides know the command. A program may also have a catalog know names of commands that it
+//! lacks, so that rules which mention them are taken from Redis and given back to it. Such a command is in no
+//! category, since nothing that a category allows or denies can be it.
 
 use std::collections::HashMap;
 
@@ -109,11 +111,12 @@ struct Entry {
 
 impl Catalog {
     /// The catalog of commands with these full names (`get`, `config|get`) in lower case and
-    /// these categories. Numbers follow their order.
+    /// these categories, whose numbers follow their order; and of those of the names in `others` that are not
+    /// among them.
     ///
     /// # Panics
     /// A subcommand has no container: the table is wrong, at the start of the program.
-    pub fn new<'a>(commands: impl IntoIterator<Item = (&'a str, Categories)>) -> Catalog {
+    pub fn new<'a>(commands: impl IntoIterator<Item = (&'a str, Categories)>, others: &[&'a str]) -> Catalog {
         let entry = |(full_name, categories): (&str, Categories)| Entry {
             full_name: full_name.to_string(),
             categories,
@@ -121,6 +124,11 @@ impl Catalog {
             subcommands: Vec::new(),
         };
         let mut commands: Vec<Entry> = commands.into_iter().map(entry).collect();
+        for name in others {
+            if !commands.iter().any(|command| command.full_name == *name) {
+                commands.push(entry((name, Categories::NONE)));
+            }
+        }
         let by_name: HashMap<Vec<u8>, CommandId> = commands
             .iter()
             .enumerate()

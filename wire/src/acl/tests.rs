@@ -11,7 +11,7 @@ use crate::quoting::split;
 /// A few commands, with subcommands and without.
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     let (read, write) = (Categories::READ, Categories::WRITE);
-    Catalog::new([
+    let known = [
         ("auth", Categories::CONNECTION),
         ("config", Categories::SLOW),
         ("config|get", Categories::ADMIN.with(Categories::SLOW)),
@@ -25,7 +25,8 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
         ("select", Categories::CONNECTION.with(Categories::FAST)),
         ("set", write.with(Categories::STRING).with(Categories::SLOW)),
         ("subscribe", Categories::PUBSUB.with(Categories::SLOW)),
-    ])
+    ];
+    Catalog::new(known, &["get", "hget", "script", "script|kill"])
 });
 
 fn users() -> Users {
@@ -134,6 +135,8 @@ fn of_rules_about_commands_those_that_matter_are_kept() {
         ("+config +config|get -config|set +config", "-@all +config"),
         ("+@all +config|get", "+@all +config|get"),
         ("+debug|a +debug|B nocommands", "-@all"),
+        ("+hget +script|kill +HGET", "-@all +script|kill +hget"),
+        ("+@all -script|kill -script", "+@all -script"),
         ("+set +mset", "unknown"),
     ] {
         if kept == "unknown" {
@@ -250,6 +253,7 @@ fn commands_are_checked_with_their_subcommands_and_first_arguments() {
         ("+select|0 +debug|Object", &["select 0", "debug OBJECT"], &["select 1", "debug", "debug segfault"]),
         ("+select|0 -@fast", &["auth p"], &["select 0"]),
         ("+@all -auth", &["auth p"], &[]),
+        ("+@all -hget", &["get k"], &[]),
     ] {
         let user = made(rules);
         allowed.iter().for_each(|call| assert_eq!(check(&user, call), Ok(()), "{rules}: {call}"));
@@ -449,6 +453,9 @@ fn rule_words() -> impl Strategy<Value = Vec<u8>> {
             "+config|get",
             "-config|set",
             "+select|0",
+            "+hget",
+            "-script|kill",
+            "+script",
             "+select|1",
             "+select|\"x",
             "-select",

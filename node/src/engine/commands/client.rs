@@ -9,10 +9,10 @@ use redoubt_wire::resp::reply::Reply;
 use super::args::{self, is};
 use super::help::{container, help};
 use super::{Cx, Row, table};
+use crate::engine::Engine;
 use crate::engine::error::{CommandError, Handled, SYNTAX};
-use crate::engine::request::Output;
+use crate::engine::pause::{Pause, Reason};
 use crate::engine::session::{Class, ClientId, ReplyMode, Session};
-use crate::engine::{Engine, Pause};
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
@@ -232,6 +232,7 @@ fn flags(session: &Session) -> String {
         (session.class == Class::Replica, 'S'),
         (session.class == Class::Master, 'M'),
         (session.in_pubsub(), 'P'),
+        (session.blocked, 'b'),
         (session.tx.open, 'x'),
         (session.tx.dirty, 'd'),
         (session.close_asap, 'c'),
@@ -370,21 +371,14 @@ fn pause(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     }
     let until_ms =
         timeout.checked_add(cx.now_ms()).ok_or_else(|| CommandError::new("ERR timeout is out of range"))?;
-    let now_ms = cx.now_ms();
-    let old = cx.engine.pause.filter(|old| old.until_ms > now_ms);
-    cx.engine.pause = Some(Pause {
-        until_ms: old.map_or(until_ms, |old| old.until_ms.max(until_ms)),
-        all: all || old.is_some_and(|old| old.all),
-    });
+    cx.engine.pause(Reason::Command, Pause { until_ms, all });
     reply.ok();
     Ok(())
 }
 
 /// CLIENT UNPAUSE.
 fn unpause(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
-    if cx.engine.pause.take().is_some() {
-        cx.engine.output(Output::Unpaused);
-    }
+    cx.engine.unpause(Reason::Command);
     reply.ok();
     Ok(())
 }
@@ -447,6 +441,7 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use crate::engine::pause::Reason;
     use crate::engine::request::Output;
     use crate::engine::testing::Harness;
 
@@ -485,10 +480,10 @@ mod tests {
         let mut h = Harness::new();
         assert_eq!(h.run("CLIENT PAUSE 1000 WRITE"), "+OK\r\n");
         assert_eq!(h.run("CLIENT PAUSE 10 WRITE"), "+OK\r\n");
-        let pause = h.engine.pause.unwrap();
+        let pause = h.engine.pauses.get(Reason::Command).unwrap();
         assert_eq!((pause.until_ms - h.now_ms, pause.all), (1000, false));
         assert_eq!(h.run("CLIENT UNPAUSE"), "+OK\r\n");
-        assert!(h.engine.pause.is_none());
+        assert!(!h.engine.pauses.any());
         assert!(matches!(h.engine.take_outputs()[..], [Output::Unpaused]));
     }
 

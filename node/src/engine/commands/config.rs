@@ -6,6 +6,7 @@ use super::help::{container, help};
 use super::{Cx, Row, table};
 use crate::config::Circumstances;
 use crate::engine::error::{CommandError, Handled};
+use crate::engine::load::Loading;
 use crate::engine::request::Task;
 
 /// The rows of this family.
@@ -43,7 +44,8 @@ fn get(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
 /// CONFIG SET directive value …
 fn set(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     let local_client = is_local(&cx.session.addr);
-    let circumstances = Circumstances { loading: cx.engine.loading, local_client };
+    let loading = cx.engine.loading != Loading::No;
+    let circumstances = Circumstances { loading, local_client };
     let change = cx.engine.config.change(&args[2..], circumstances);
     let change = change.map_err(|error| CommandError::new(error.to_string()))?;
     let changed: Vec<&'static str> = change.rows.iter().map(|row| row.name).collect();
@@ -71,6 +73,7 @@ fn needs_the_outside(name: &str) -> bool {
         name,
         "port"
             | "bind"
+            | "client-output-buffer-limit"
             | "dir"
             | "loglevel"
             | "maxclients"
@@ -89,6 +92,7 @@ fn needs_the_outside(name: &str) -> bool {
             | "repl-timeout"
             | "replica-announce-ip"
             | "replica-announce-port"
+            | "save"
     )
 }
 
@@ -140,6 +144,6 @@ mod tests {
     #[test]
     fn every_name_that_needs_the_outside_is_a_directive() {
         let count = crate::config::rows().filter(|row| needs_the_outside(row.name)).count();
-        assert_eq!(count, 20);
+        assert_eq!(count, 22);
     }
 }

@@ -37,6 +37,7 @@ pub mod lists;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
+pub mod redis;
 pub mod replication;
 pub mod server;
 pub mod sets;
@@ -205,6 +206,7 @@ impl Cx<'_> {
 
     /// Leaves a hole in the reply, which `task` fills.
     pub fn pend(&mut self, task: Task, reply: &Reply) {
+        self.session.blocked |= task.blocks();
         self.engine.holes.push(Hole { at: reply.buf.len(), task });
     }
 

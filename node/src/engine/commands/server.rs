@@ -10,6 +10,7 @@ use super::introspection::{COMMAND_HELP, Catalogue};
 use super::spec::CommandSpec;
 use super::{COMMANDS, Cx, Row, table};
 use crate::engine::error::{CommandError, Handled, SYNTAX};
+use crate::engine::facts::ShutdownPhase;
 use crate::engine::request::{Output, Shutdown, Task};
 use crate::engine::session::Class;
 
@@ -113,13 +114,14 @@ fn shutdown(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
         }
     }
     if !abort {
+        cx.engine.facts.process.shutdown.get_or_insert(ShutdownPhase::Requested);
         cx.pend(Task::Shutdown(how), reply);
         return Ok(());
     }
     if how != Shutdown::default() {
         return Err(SYNTAX);
     }
-    if cx.engine.facts.process.shutdown_ms.is_none() {
+    if cx.engine.facts.process.shutdown.is_none() {
         return Err(CommandError::new("ERR No shutdown in progress."));
     }
     cx.engine.output(Output::AbortShutdown);
@@ -170,5 +172,8 @@ mod tests {
         let holes = h.engine.take_holes();
         let how = Shutdown { save: Some(false), now: false, force: true };
         assert!(matches!(holes[0].task, Task::Shutdown(asked) if asked == how));
+        assert!(h.session().blocked);
+        assert_eq!(h.run("SHUTDOWN ABORT"), "+OK\r\n");
+        assert!(matches!(h.engine.take_outputs()[..], [Output::AbortShutdown]));
     }
 }

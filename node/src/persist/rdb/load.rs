@@ -6,7 +6,7 @@
 
 use super::error::RdbError;
 use super::file::failed;
-use super::read::{Item, RdbReader, ReadOptions, Step};
+use super::read::{BATCH_BYTES_MAX, Item, RdbReader, ReadOptions, Step};
 use crate::engine::keyspace::object::Value;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,7 +18,6 @@ use std::thread::{self, JoinHandle};
 
 const CHUNK_BYTES: usize = 128 * 1024;
 const BATCH_ITEMS: usize = 1024;
-const BATCH_BYTES: usize = 512 * 1024;
 const BATCHES_AHEAD: usize = 4;
 /// How many elements to look at to guess what a value takes.
 const SIZE_SAMPLES: usize = 5;
@@ -68,6 +67,7 @@ impl RdbLoader {
             reader: RdbReader::new(options),
             batch: Vec::new(),
             batch_bytes: 0,
+            batch_limit: options.batch_bytes.min(BATCH_BYTES_MAX),
             sender,
             read: Arc::clone(&read),
         };
@@ -111,6 +111,7 @@ struct Parser {
     reader: RdbReader,
     batch: Vec<Item>,
     batch_bytes: usize,
+    batch_limit: usize,
     sender: SyncSender<Batch>,
     read: Arc<AtomicU64>,
 }
@@ -135,7 +136,7 @@ impl Parser {
                 Step::Item(item) => {
                     self.batch_bytes += size(&item);
                     self.batch.push(item);
-                    let full = self.batch.len() >= BATCH_ITEMS || self.batch_bytes >= BATCH_BYTES;
+                    let full = self.batch.len() >= BATCH_ITEMS || self.batch_bytes >= self.batch_limit;
                     if full && self.flush().is_err() {
                         return Ok(());
                     }
