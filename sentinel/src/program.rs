@@ -8,6 +8,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redoubt_wire::directives::{CommandLine, Directive};
@@ -17,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::core::Core;
 use crate::core::config::Config;
 use crate::driver::acl::Acl;
+use crate::driver::info::Facts;
 use crate::driver::listener::Listeners;
 use crate::driver::settings::Settings;
 use crate::driver::{Driver, Event, Events, resolver, state_file};
@@ -135,9 +137,11 @@ async fn serve(
     let pidfile = write_pidfile(&settings);
     log::notice!("Running mode=sentinel, port={}.", settings.port);
     let (unixsocket, supervised) = (settings.unixsocket.as_deref().map(absolute), settings.supervised());
-    listeners.accept(&events, settings.keepalive_s);
+    let traffic = Arc::default();
+    let facts = Facts::new(listeners.described(&settings), Arc::clone(&traffic));
+    listeners.accept(&events, settings.keepalive_s, &traffic);
     let core = Core::new(config, resolved, rand::random(), Driver::first_now());
-    let driver = Driver::new(core, settings, acl, file, events);
+    let driver = Driver::new(core, settings, acl, facts, file, events);
     if supervised {
         notify::service_manager("STATUS=Ready to accept connections\nREADY=1");
     }

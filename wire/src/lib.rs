@@ -14,6 +14,7 @@ pub mod glob;
 pub mod log;
 pub mod notify;
 pub mod quoting;
+pub mod rates;
 pub mod replace;
 pub mod resp;
 pub mod slots;

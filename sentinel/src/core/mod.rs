@@ -55,7 +55,7 @@ use model::{Addr, Master, MasterId, Role, Target};
 use timers::{Due, HEARTBEAT_MS, Ms, Timers};
 use value::Value;
 
-pub use commands::{SUBCOMMANDS, Subcommand};
+pub use commands::SENTINEL;
 pub use events::{Level, format_directive};
 pub use persist::StateLine;
 pub use scripts::{JobId, ScriptEnd};

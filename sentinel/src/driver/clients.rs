@@ -4,16 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use redoubt_wire::acl::User;
+use redoubt_wire::commands::spec::CommandSpec;
 use redoubt_wire::glob::glob_match;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
 use super::server::{Connection, NewClient, Remote};
 use super::settings::{OutputLimit, Settings};
+use super::tracking::Tracking;
 use crate::core::ClientId;
 use crate::core::timers::Ms;
 
 /// How often idle clients are looked for.
 const IDLE_CHECK_MS: Ms = 1000;
+
+/// What a client from elsewhere is told in protected mode.
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. To let others connect, set 'protected-mode no' or a password ('requirepass', or an ACL user) in the configuration file of this Sentinel, and restart it.\r\n";
 
 /// Which replies a client wants (CLIENT REPLY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +49,8 @@ pub(crate) struct Client {
     pub(crate) patterns: BTreeSet<Vec<u8>>,
     pub(crate) connected_at: Ms,
     pub(crate) active_at: Ms,
-    pub(crate) last_command: String,
+    pub(crate) last_command: Option<&'static CommandSpec>,
+    pub(super) tracking: Tracking,
     pub(crate) connection: Connection,
     /// Since when more waits for it than its soft limit allows.
     over_limit_since: Option<Ms>,
@@ -82,7 +88,10 @@ pub(crate) struct Clients {
     /// Idle longer than this, a client is dropped; 0: never.
     timeout_ms: Ms,
     idle_checked_at: Ms,
+    protected_mode: bool,
     pub(crate) connections_received: u64,
+    pub(crate) connections_rejected: u64,
+    pub(crate) error_replies: u64,
     pub(crate) commands_processed: u64,
 }
 
@@ -95,7 +104,10 @@ impl Clients {
             pubsub_limit: settings.pubsub_limit,
             timeout_ms: settings.timeout_s * 1000,
             idle_checked_at: now,
+            protected_mode: settings.protected_mode,
             connections_received: 0,
+            connections_rejected: 0,
+            error_replies: 0,
             commands_processed: 0,
         }
     }
@@ -117,11 +129,20 @@ impl Clients {
 
     /// Takes a client in as the default user, or turns it away when there are too many.
     pub(crate) fn add(&mut self, new: NewClient, user: &Arc<User>, now: Ms) {
-        if self.all.len() >= self.most {
-            new.connection.send(b"-ERR max number of clients reached\r\n");
+        let refusal: Option<&[u8]> = if self.all.len() >= self.most {
+            Some(b"-ERR max number of clients reached\r\n")
+        } else if self.protected_mode && user.needs_no_password() && !new.remote.is_local {
+            Some(PROTECTED)
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            self.connections_rejected += 1;
+            new.connection.send(text);
             return new.connection.close();
         }
         self.connections_received += 1;
+        new.connection.set_may_command(user.is_open());
         let client = Client {
             id: new.id,
             remote: new.remote,
@@ -137,7 +158,8 @@ impl Clients {
             patterns: BTreeSet::new(),
             connected_at: now,
             active_at: now,
-            last_command: "NULL".into(),
+            last_command: None,
+            tracking: Tracking::default(),
             connection: new.connection,
             over_limit_since: None,
         };
@@ -151,6 +173,7 @@ impl Clients {
     /// Sends the reply to the request under way and lets the next one in.
     pub(crate) fn finish_request(&mut self, id: ClientId, bytes: &[u8], now: Ms) {
         let Some(client) = self.all.get_mut(&id) else { return };
+        self.error_replies += u64::from(bytes.first() == Some(&b'-'));
         if client.reply_mode == ReplyMode::On {
             let subscriber = client.subscriptions() > 0;
             client.send(bytes, if subscriber { self.pubsub_limit } else { self.normal_limit }, now);
@@ -158,6 +181,13 @@ impl Clients {
         if client.reply_mode == ReplyMode::SkipNext {
             client.reply_mode = ReplyMode::On;
         }
+        client.connection.next_request();
+    }
+
+    /// As [`Clients::finish_request`], whatever replies the client wants.
+    pub(crate) fn finish_push(&mut self, id: ClientId, bytes: &[u8], now: Ms) {
+        let Some(client) = self.all.get_mut(&id) else { return };
+        client.send(bytes, self.pubsub_limit, now);
         client.connection.next_request();
     }
 

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::Events;
 use super::resolver::address_of;
-use super::server::{Remote, serve};
+use super::server::{Remote, Traffic, serve};
 use super::settings::Settings;
 use crate::core::ClientId;
 
@@ -66,14 +66,25 @@ impl Listeners {
         Ok(listeners)
     }
 
+    /// The listeners as INFO shows them.
+    pub(crate) fn described(&self, settings: &Settings) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.tcp.is_empty() {
+            let binds: String = settings.bind.iter().map(|host| format!("bind={host},")).collect();
+            lines.push(format!("name=tcp,{binds}port={}", settings.port));
+        }
+        lines.extend(self.unix.as_ref().map(|(_, path)| format!("name=unix,bind={path}")));
+        lines
+    }
+
     /// Accepts clients for good, in tasks of their own.
-    pub(crate) fn accept(self, events: &Events, keepalive_s: u64) {
+    pub(crate) fn accept(self, events: &Events, keepalive_s: u64, traffic: &Arc<Traffic>) {
         let ids = Arc::new(AtomicU64::new(1));
         for listener in self.tcp {
-            tokio::spawn(accept_tcp(listener, ids.clone(), keepalive_s, events.clone()));
+            tokio::spawn(accept_tcp(listener, ids.clone(), keepalive_s, traffic.clone(), events.clone()));
         }
         if let Some((listener, path)) = self.unix {
-            tokio::spawn(accept_unix(listener, path, ids, events.clone()));
+            tokio::spawn(accept_unix(listener, path, ids, traffic.clone(), events.clone()));
         }
     }
 }
@@ -114,11 +125,17 @@ fn missing_address(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
-async fn accept_tcp(listener: TcpListener, ids: Arc<AtomicU64>, keepalive_s: u64, events: Events) {
+async fn accept_tcp(
+    listener: TcpListener,
+    ids: Arc<AtomicU64>,
+    keepalive_s: u64,
+    traffic: Arc<Traffic>,
+    events: Events,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if let Err(error) = welcome(&ids, stream, peer, keepalive_s, &events) {
+                if let Err(error) = welcome(&ids, stream, peer, keepalive_s, &traffic, &events) {
                     redoubt_wire::log::verbose!("Error registering the client {peer}: {error}");
                 }
             }
@@ -132,6 +149,7 @@ fn welcome(
     stream: TcpStream,
     peer: SocketAddr,
     keepalive_s: u64,
+    traffic: &Arc<Traffic>,
     events: &Events,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -151,18 +169,24 @@ fn welcome(
         is_unix: false,
         is_local: peer.ip().to_canonical().is_loopback(),
     };
-    serve(next(ids), remote, stream, events);
+    serve(next(ids), remote, stream, traffic, events);
     Ok(())
 }
 
-async fn accept_unix(listener: UnixListener, path: String, ids: Arc<AtomicU64>, events: Events) {
+async fn accept_unix(
+    listener: UnixListener,
+    path: String,
+    ids: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
+    events: Events,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let addr = format!("{path}:0");
                 let fd = stream.as_raw_fd();
                 let remote = Remote { addr: addr.clone(), laddr: addr, fd, is_unix: true, is_local: true };
-                serve(next(&ids), remote, stream, &events);
+                serve(next(&ids), remote, stream, &traffic, &events);
             }
             Err(error) => pause_after(&error).await,
         }

@@ -10,15 +10,17 @@ pub(crate) mod acl;
 mod client_command;
 mod clients;
 mod command_table;
-mod info;
+pub(crate) mod info;
 mod links;
 pub(crate) mod listener;
+mod pause;
 mod process;
 pub(crate) mod resolver;
-mod server;
+pub(crate) mod server;
 mod session;
 pub mod settings;
 pub(crate) mod state_file;
+mod tracking;
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -67,6 +69,8 @@ pub(crate) struct Driver {
     resolver: Resolver,
     settings: Settings,
     acl: Acl,
+    pause: pause::Pause,
+    facts: info::Facts,
     state_file: PathBuf,
     events: Events,
     started: Instant,
@@ -78,7 +82,14 @@ const CLOCK_START_MS: Ms = 1_000_000_000;
 
 impl Driver {
     /// Puts the parts together. `core` was made at the moment `started`, which is [`Driver::first_now`].
-    pub(crate) fn new(core: Core, settings: Settings, acl: Acl, state_file: PathBuf, events: Events) -> Self {
+    pub(crate) fn new(
+        core: Core,
+        settings: Settings,
+        acl: Acl,
+        facts: info::Facts,
+        state_file: PathBuf,
+        events: Events,
+    ) -> Self {
         Driver {
             core,
             clients: Clients::new(&settings, CLOCK_START_MS),
@@ -87,6 +98,8 @@ impl Driver {
             resolver: Resolver::new(resolver::address_of, resolved_to(events.clone())),
             settings,
             acl,
+            pause: pause::Pause::default(),
+            facts,
             state_file,
             events,
             started: Instant::now(),
@@ -107,7 +120,7 @@ impl Driver {
     pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Event>) -> i32 {
         self.carry_out();
         loop {
-            let due = self.core.poll_timeout().min(self.clients.due());
+            let due = self.core.poll_timeout().min(self.clients.due()).min(self.pause.due());
             let wake = self.started + std::time::Duration::from_millis(due.saturating_sub(CLOCK_START_MS));
             tokio::select! {
                 biased;
@@ -125,9 +138,15 @@ impl Driver {
                 self.core.handle_timeout(now);
                 self.carry_out();
             }
-            if self.now() >= self.clients.due() {
-                self.clients.drop_idle(self.now());
+            let now = self.now();
+            if now >= self.clients.due() {
+                self.clients.drop_idle(now);
             }
+            if now >= self.pause.due() {
+                self.end_pause(now);
+                self.carry_out();
+            }
+            self.facts.sample(self.clients.commands_processed, now);
             if let Some(code) = self.exit_code {
                 return code;
             }

@@ -5,7 +5,7 @@
 //! bounded by `client-output-buffer-limit`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -26,7 +26,21 @@ pub(crate) struct Connection {
     outgoing: UnboundedSender<Option<Vec<u8>>>,
     unsent: Arc<AtomicUsize>,
     answered: Arc<Notify>,
+    may_command: Arc<AtomicBool>,
     task: AbortHandle,
+}
+
+/// What went over all connections of clients so far.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// Bytes received.
+    pub(super) input: AtomicU64,
+    /// Bytes sent.
+    pub(super) output: AtomicU64,
+    /// System calls that received something.
+    pub(super) reads: AtomicU64,
+    /// System calls that sent something.
+    pub(super) writes: AtomicU64,
 }
 
 impl Connection {
@@ -37,6 +51,16 @@ impl Connection {
             drop(self.outgoing.send(Some(bytes.to_vec())));
         }
         before + bytes.len()
+    }
+
+    /// How many bytes wait to be sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the client is logged in, or need not be: others may send small requests only.
+    pub(crate) fn set_may_command(&self, may: bool) {
+        self.may_command.store(may, Ordering::Relaxed);
     }
 
     /// Lets the next request be read.
@@ -78,24 +102,26 @@ pub(crate) struct NewClient {
 }
 
 /// Serves a client, in a task of its own.
-pub(super) fn serve<S>(id: ClientId, remote: Remote, stream: S, events: &Events)
+pub(super) fn serve<S>(id: ClientId, remote: Remote, stream: S, traffic: &Arc<Traffic>, events: &Events)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (outgoing, queue) = unbounded_channel();
     let unsent = Arc::new(AtomicUsize::new(0));
     let answered = Arc::new(Notify::new());
-    let (to_loop, waits, counter) = (events.clone(), answered.clone(), unsent.clone());
+    let may_command = Arc::new(AtomicBool::new(false));
+    let (to_loop, waits, may) = (events.clone(), answered.clone(), may_command.clone());
+    let (counter, received, sent) = (unsent.clone(), traffic.clone(), traffic.clone());
     let (reader, writer) = tokio::io::split(stream);
     let task = tokio::spawn(async move {
         // Dropped also when the task is aborted, so that the loop always hears of the end.
         let gone = Gone { id, events: to_loop };
         tokio::select! {
-            () = read(id, reader, &gone.events, &waits) => {}
-            () = write(writer, queue, &counter) => {}
+            () = read(id, reader, &gone.events, &waits, &may, &received) => {}
+            () = write(writer, queue, &counter, &sent) => {}
         }
     });
-    let connection = Connection { outgoing, unsent, answered, task: task.abort_handle() };
+    let connection = Connection { outgoing, unsent, answered, may_command, task: task.abort_handle() };
     drop(events.send(Event::NewClient(NewClient { id, remote, connection })));
 }
 
@@ -110,12 +136,20 @@ impl Drop for Gone {
     }
 }
 
-async fn read(id: ClientId, mut reader: impl AsyncRead + Unpin, events: &Events, answered: &Notify) {
+async fn read(
+    id: ClientId,
+    mut reader: impl AsyncRead + Unpin,
+    events: &Events,
+    answered: &Notify,
+    may_command: &AtomicBool,
+    traffic: &Traffic,
+) {
     let mut parser = RequestParser::new();
     let mut buf: Vec<u8> = Vec::with_capacity(4096);
     let mut start = 0;
     loop {
-        match parser.parse(&buf[start..], &LIMITS) {
+        let limits = Limits { authenticated: may_command.load(Ordering::Relaxed), ..LIMITS };
+        match parser.parse(&buf[start..], &limits) {
             Ok(Parsed::Complete { len }) => {
                 let argv = parser.args(&buf[start..]).iter().map(|a| a.to_vec()).collect();
                 start += len;
@@ -126,9 +160,12 @@ async fn read(id: ClientId, mut reader: impl AsyncRead + Unpin, events: &Events,
             Ok(Parsed::Incomplete { .. }) => {
                 buf.drain(..start);
                 start = 0;
-                if reader.read_buf(&mut buf).await.unwrap_or(0) == 0 {
+                let len = reader.read_buf(&mut buf).await.unwrap_or(0);
+                if len == 0 {
                     return;
                 }
+                traffic.input.fetch_add(len as u64, Ordering::Relaxed);
+                traffic.reads.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
                 drop(events.send(Event::BadRequest(id, error.reply_text())));
@@ -142,11 +179,14 @@ async fn write(
     mut writer: impl AsyncWrite + Unpin,
     mut queue: UnboundedReceiver<Option<Vec<u8>>>,
     unsent: &AtomicUsize,
+    traffic: &Traffic,
 ) {
     while let Some(Some(bytes)) = queue.recv().await {
         if writer.write_all(&bytes).await.is_err() {
             return;
         }
         unsent.fetch_sub(bytes.len(), Ordering::Relaxed);
+        traffic.output.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        traffic.writes.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -49,8 +49,8 @@ impl Tracking {
             match (option.to_ascii_lowercase().as_str(), rest) {
                 ("redirect", [_, ..]) if wanted.redirect != 0 => return Err(ONCE.into()),
                 ("redirect", [id, rest @ ..]) => {
-                    let id = parse_integer(id.as_bytes())
-                        .ok_or("ERR value is not an integer or out of range")?;
+                    let id =
+                        parse_integer(id.as_bytes()).ok_or("ERR value is not an integer or out of range")?;
                     let known = u64::try_from(id).ok().filter(|id| exists(*id));
                     wanted.redirect = known.ok_or("ERR The client ID you want redirect to does not exist")?;
                     words = rest;
@@ -209,7 +209,9 @@ mod tests {
         set(&mut t, "on optin noloop redirect 7").unwrap();
         assert_eq!(t.redirection(), 7);
         t.set_caching("yes").unwrap();
-        assert!(shown(&t).contains("~4\r\n$2\r\non\r\n$5\r\noptin\r\n$11\r\ncaching-yes\r\n$6\r\nnoloop\r\n"));
+        assert!(
+            shown(&t).contains("~4\r\n$2\r\non\r\n$5\r\noptin\r\n$11\r\ncaching-yes\r\n$6\r\nnoloop\r\n")
+        );
         set(&mut t, "off").unwrap();
         set(&mut t, "on bcast prefix b prefix a").unwrap();
         set(&mut t, "on bcast prefix c").unwrap();

@@ -87,8 +87,10 @@ pub enum Group {
     Transactions,
     /// The connection itself.
     Connection,
-    /// The node.
+    /// The server.
     Server,
+    /// What a Sentinel watches.
+    Sentinel,
 }
 
 impl Group {
@@ -103,6 +105,7 @@ impl Group {
             Group::Transactions => "transactions",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Sentinel => "sentinel",
         }
     }
 }

@@ -17,10 +17,10 @@ use redoubt_wire::acl::{
     Call, Change, ChannelUses, Context, DEFAULT_USER, Denied, Event, KeyUses, Log, Reason, User, Users,
     answers,
 };
+use redoubt_wire::commands::spec::{ChannelArgs, CommandSpec, Flags};
 use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
-pub(super) use catalog::SUBCOMMANDS;
 pub use settings::Settings;
 
 use catalog::CATALOG;
@@ -115,16 +115,21 @@ impl Acl {
     ///
     /// # Errors
     /// The error that the client gets.
-    pub(super) fn permit(&mut self, client: &Client, argv: &[Vec<u8>], now: Ms) -> Result<(), String> {
-        let full_name = client.last_command.as_str();
-        let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-        let Err(denied) = check(&client.user, full_name, &words) else { return Ok(()) };
+    pub(super) fn permit(
+        &mut self,
+        client: &Client,
+        spec: &CommandSpec,
+        words: &[&[u8]],
+        now: Ms,
+    ) -> Result<(), String> {
+        let Err(denied) = check(&client.user, spec, words) else { return Ok(()) };
+        let full_name = spec.full_name();
         let object = match denied {
             Denied::Command => full_name.as_bytes(),
             Denied::Key(at) | Denied::Channel(at) => words[at],
         };
         self.log_denial(client, denied.into(), object, client.user.name(), now);
-        Err(format!("NOPERM {}", denied.text(&client.user, full_name)))
+        Err(format!("NOPERM {}", denied.text(&client.user, &full_name)))
     }
 
     /// Logs the client in as `user`; false, and an entry in the log, if the password is wrong. `by` is the
@@ -168,19 +173,15 @@ impl Acl {
 }
 
 /// Whether a user may make this call.
-fn check(user: &User, full_name: &str, words: &[&[u8]]) -> Result<(), Denied> {
-    let name = full_name.split('|').next().unwrap_or_default();
-    // A subcommand that does not exist is its container's affair.
-    let found = CATALOG.find(full_name.as_bytes()).or_else(|| CATALOG.find(name.as_bytes()));
-    let Some(command) = found else { return Err(Denied::Command) };
-    let channels = match name {
-        "subscribe" | "psubscribe" => {
-            ChannelUses { words: 1..words.len(), are_patterns: name == "psubscribe" }
-        }
-        "publish" => ChannelUses { words: 1..words.len().min(2), are_patterns: false },
-        _ => ChannelUses::default(),
+fn check(user: &User, spec: &CommandSpec, words: &[&[u8]]) -> Result<(), Denied> {
+    let Some(command) = CATALOG.find(spec.full_name().as_bytes()) else { return Err(Denied::Command) };
+    let channels = match spec.channels {
+        ChannelArgs::None => ChannelUses::default(),
+        ChannelArgs::First => ChannelUses { words: 1..words.len().min(2), are_patterns: false },
+        ChannelArgs::All => ChannelUses { words: 1..words.len(), are_patterns: false },
+        ChannelArgs::AllPatterns => ChannelUses { words: 1..words.len(), are_patterns: true },
     };
-    let before_login = matches!(name, "auth" | "hello");
+    let before_login = spec.flags.has(Flags::NO_AUTH);
     user.check(&Call { command, before_login, words, keys: &KeyUses::new, channels })
 }
 
@@ -219,7 +220,7 @@ impl Driver {
             (b"genpass", [] | [_]) => new_password(one_or_none(), &mut reply),
             (b"dryrun", [user, call @ ..]) if !call.is_empty() => dry_run(&acl.users, user, call, &mut reply),
             (b"help", []) => {
-                help(&mut reply);
+                redoubt_wire::commands::help("acl", answers::HELP.iter().copied(), &mut reply);
                 Ok(())
             }
             (b"setuser", [name, rules @ ..]) => match acl.users.set(name, rules) {
@@ -362,37 +363,21 @@ fn dry_run(users: &Users, name: &[u8], call: &[Vec<u8>], reply: &mut Reply) -> R
     let shown = String::from_utf8_lossy;
     let user = users.get(name).ok_or_else(|| format!("ERR User '{}' not found", shown(name)))?;
     let not_found = || format!("ERR Command '{}' not found", shown(&call[0]));
-    let texts: Vec<String> = call.iter().map(|word| shown(word).into_owned()).collect();
-    let (full_name, arity) = command_table::resolve(&texts).ok_or_else(not_found)?;
-    if !command_table::arity_fits(arity, call.len()) {
+    let words: Vec<&[u8]> = call.iter().map(Vec::as_slice).collect();
+    let spec = command_table::find(&words).ok_or_else(not_found)?;
+    let full_name = spec.full_name();
+    if !spec.accepts(call.len()) {
         return Err(format!("ERR wrong number of arguments for '{full_name}' command"));
     }
-    let words: Vec<&[u8]> = call.iter().map(Vec::as_slice).collect();
-    match check(user, &full_name, &words) {
+    match check(user, spec, &words) {
         Ok(()) => reply.ok(),
         Err(denied) => reply.bulk(denied.full_text(user, &full_name, &words).as_bytes()),
     }
     Ok(())
 }
 
-fn help(reply: &mut Reply) {
-    reply.array(answers::HELP.len() + 3);
-    reply.simple("ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
-    answers::HELP.iter().for_each(|line| reply.simple(line));
-    reply.simple("HELP");
-    reply.simple("    Print this help.");
-}
-
-/// The error of a subcommand that does not exist, or not in this form.
+/// The error of a subcommand with more words than it takes; the table knows those with too few.
 fn wrong_form(word: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
-    let lower = shown.to_ascii_lowercase();
-    match SUBCOMMANDS.iter().find(|(name, ..)| *name == lower) {
-        None => format!("ERR unknown subcommand '{shown}'. Try ACL HELP."),
-        // Too many for one that takes one or none.
-        Some(("cat" | "log" | "genpass", ..)) => {
-            format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try ACL HELP.")
-        }
-        Some(_) => format!("ERR wrong number of arguments for 'acl|{lower}' command"),
-    }
+    format!("ERR unknown subcommand or wrong number of arguments for '{shown}'. Try ACL HELP.")
 }

@@ -16,6 +16,7 @@ use redoubt_wire::notify;
 use without_effect::WITHOUT_EFFECT;
 
 use super::acl;
+use super::command_table::Renames;
 use crate::core::config::{Config, yes_no};
 
 /// How much may wait for a client before its connection is ended (`client-output-buffer-limit`).
@@ -87,6 +88,8 @@ pub struct Settings {
     pub pubsub_limit: OutputLimit,
     /// Who may log in, and what they may do.
     pub acl: acl::Settings,
+    /// Commands under other names.
+    pub(super) renames: Renames,
     /// Directives that were passed over.
     pub without_effect: Vec<String>,
 }
@@ -114,17 +117,13 @@ impl Default for Settings {
             normal_limit: OutputLimit::default(),
             pubsub_limit: OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },
             acl: acl::Settings::default(),
+            renames: Renames::default(),
             without_effect: Vec::new(),
         }
     }
 }
 
 impl Settings {
-    /// Whether a client from elsewhere is turned away.
-    pub(super) fn protected(&self, password: bool) -> bool {
-        self.protected_mode && !password
-    }
-
     /// Whether a service manager waits to hear that the Sentinel is ready.
     pub(crate) fn supervised(&self) -> bool {
         match self.supervision {
@@ -219,6 +218,7 @@ impl Settings {
                     }
                 }
             }
+            ("rename-command", &[old, new]) => self.renames.add(old, new)?,
             ("requirepass", &[pass]) => {
                 config.globals.requirepass = (!pass.is_empty()).then(|| pass.to_string());
             }
@@ -239,6 +239,7 @@ impl Settings {
                 | "bind"
                 | "unixsocket"
                 | "log-format"
+                | "rename-command"
                 | "unixsocketperm"
                 | "timeout"
                 | "client-output-buffer-limit"
