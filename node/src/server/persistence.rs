@@ -216,11 +216,11 @@ impl Shared {
         if core.saving() || core.engine.loading != Loading::No {
             return false;
         }
-        if saving.scheduled {
-            return true;
-        }
         if core.engine.save_failed && now_ms - saving.last_try_ms < RETRY_SECS * 1000 {
             return false;
+        }
+        if saving.scheduled {
+            return true;
         }
         let seconds = (now_ms - core.engine.facts.persistence.last_save_ms) / 1000;
         let dirty = core.engine.stats.dirty;
