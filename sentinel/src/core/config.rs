@@ -17,6 +17,8 @@ pub struct MasterConfig {
     pub quorum: u32,
     /// Silence after which an instance counts as down.
     pub down_after_ms: Ms,
+    /// A master whose host refuses connections this long counts as down; 0: refusal is silence like any other.
+    pub down_on_refused_ms: Ms,
     /// Limit of the steps of a failover, and base of the pause between failed attempts.
     pub failover_timeout_ms: Ms,
     /// Replicas that are told their new master at a time.
@@ -42,6 +44,7 @@ impl MasterConfig {
             name: name.to_string(),
             quorum,
             down_after_ms: timers.default_down_after,
+            down_on_refused_ms: 0,
             failover_timeout_ms: timers.default_failover_timeout,
             parallel_syncs: 1,
             notification_script: None,
@@ -116,6 +119,21 @@ pub struct Config {
     pub masters: Vec<MasterEntry>,
     /// Whether a script exists and may be run: the one question to the outside, answered by the driver.
     pub executable: fn(&str) -> bool,
+    /// A mistake that a simulator plants, to show that it would be found. No file can ask for it.
+    #[doc(hidden)]
+    pub planted: Option<Planted>,
+}
+
+/// Mistakes of the kind that a simulator is to find.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// A vote is told before it is on disk.
+    VoteBeforeWrite,
+    /// Votes of older epochs count.
+    OldVotesCount,
+    /// A promotion that went out and was not confirmed is tried with another replica in the same epoch.
+    PromoteAgain,
 }
 
 const NO_MASTER: &str = "No such master with specified name.";
@@ -143,7 +161,7 @@ fn turn(option: &str) -> usize {
 impl Config {
     /// A configuration that names nothing yet.
     pub fn new(executable: fn(&str) -> bool) -> Self {
-        Config { globals: Globals::default(), masters: Vec::new(), executable }
+        Config { globals: Globals::default(), masters: Vec::new(), executable, planted: None }
     }
 
     /// Reads the arguments of `sentinel` directives, each with its tag (a line's place in the
@@ -268,7 +286,8 @@ fn apply_to_master(
         | "auth-user"
         | "config-epoch"
         | "leader-epoch"
-        | "master-reboot-down-after-period" => 1..=1,
+        | "master-reboot-down-after-period"
+        | "down-on-refused" => 1..=1,
         "known-replica" | "known-slave" | "rename-command" => 2..=2,
         "known-sentinel" => 2..=3,
         _ => return Err("Unrecognized sentinel configuration statement.".into()),
@@ -297,6 +316,9 @@ fn apply_to_master(
         "auth-user" => cfg.auth_user = non_empty(rest[0]),
         "master-reboot-down-after-period" => {
             cfg.reboot_down_after_ms = rest[0].parse().map_err(|_| "negative time parameter.".to_string())?;
+        }
+        "down-on-refused" => {
+            cfg.down_on_refused_ms = rest[0].parse().map_err(|_| "negative time parameter.".to_string())?;
         }
         "config-epoch" => entry.config_epoch = number(rest[0])?,
         "leader-epoch" => entry.leader_epoch = number(rest[0])?,

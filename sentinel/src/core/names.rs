@@ -41,8 +41,8 @@ pub(super) struct Name {
 pub(super) enum Waiting {
     /// A client's command.
     Command { client: ClientId, argv: Vec<Vec<u8>>, protocol: Protocol },
-    /// A hello message.
-    Hello(String),
+    /// A hello message, and whether its sender handed it to us itself.
+    Hello { text: String, direct: bool },
 }
 
 /// Why there is no address for a host.
@@ -99,7 +99,7 @@ impl Core {
     }
 
     pub(super) fn wait_for_name(&mut self, host: &str, what: Waiting) {
-        let dispensable = matches!(what, Waiting::Hello(_));
+        let dispensable = matches!(what, Waiting::Hello { .. });
         if !dispensable || self.names.waiting.len() < MAX_WAITING {
             self.names.waiting.push((host.to_string(), what));
         }
@@ -156,7 +156,7 @@ impl Core {
         for (_, what) in ready {
             match what {
                 Waiting::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
-                Waiting::Hello(text) => self.hello(&text, now),
+                Waiting::Hello { text, direct } => self.hello(&text, direct, now),
             }
         }
         self.names.failed = None;

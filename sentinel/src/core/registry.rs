@@ -42,8 +42,10 @@ impl Core {
             me: Instance::new(addr, link, Role::Master, now),
             replicas: BTreeMap::new(),
             peers: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             o_down_since: None,
             config_epoch: 0,
+            coming: None,
             leader: None,
             // An entry may have been removed and made again within an epoch in which it had our vote.
             leader_epoch: self.epoch,
@@ -51,7 +53,10 @@ impl Core {
             failover: None,
             candidacy: Candidacy::default(),
             rebooted_at: None,
+            serves_since: None,
+            guard: None,
             due: now,
+            instances_due: now,
         });
         let m = self.masters.len() - 1;
         self.event(Level::Warning, "+monitor", m, &Target::Master, &format!(" quorum {quorum}"));
@@ -60,6 +65,7 @@ impl Core {
 
     /// Ceases to watch a master.
     pub(super) fn remove_master(&mut self, m: usize) {
+        self.end_handover(m);
         let id = self.masters[m].id;
         for target in self.masters[m].targets() {
             self.detach_target(m, &target);
@@ -92,6 +98,7 @@ impl Core {
         self.attach(link, self.masters[m].id, target.clone());
         let mut me = Instance::new(addr, link, Role::Master, now);
         me.run_id = Some(run_id.to_string());
+        self.masters[m].forgotten.remove(run_id);
         self.masters[m].peers.insert(run_id.to_string(), Peer::new(me, now));
         self.masters[m].due = now;
         target

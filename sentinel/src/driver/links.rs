@@ -46,11 +46,16 @@ impl Links {
         let (outgoing, queue) = unbounded_channel();
         let (events, source) = (self.events.clone(), self.bind_source);
         let task = tokio::spawn(async move {
-            let reason = match run(conn, &addr, source, queue, &events).await {
-                Ok(()) => "Connection closed by the other end".to_string(),
-                Err(error) => error.to_string(),
+            let input = match run(conn, &addr, source, queue, &events).await {
+                Ok(()) => Input::Disconnected { conn, reason: "Connection closed by the other end".into() },
+                Err(Ended::Attempt(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    Input::Refused { conn }
+                }
+                Err(Ended::Attempt(error) | Ended::Connection(error)) => {
+                    Input::Disconnected { conn, reason: error.to_string() }
+                }
             };
-            drop(events.send(Event::Core(Input::Disconnected { conn, reason })));
+            drop(events.send(Event::Core(input)));
         });
         self.open.insert(conn, Handle { outgoing, task: task.abort_handle() });
         self.open.retain(|_, handle| !handle.task.is_finished());
@@ -74,22 +79,32 @@ impl Links {
     }
 }
 
+/// What failed.
+enum Ended {
+    /// The attempt to connect.
+    Attempt(io::Error),
+    /// The connection.
+    Connection(io::Error),
+}
+
 async fn run(
     conn: ConnId,
     addr: &Addr,
     source: Option<IpAddr>,
     queue: UnboundedReceiver<Vec<u8>>,
     events: &Events,
-) -> io::Result<()> {
-    let ip = addr.ip.parse().map_err(|_| io::Error::other(format!("'{}' is no IP address", addr.ip)))?;
-    let stream = open(SocketAddr::new(ip, addr.port), source).await?;
+) -> Result<(), Ended> {
+    let no_ip = |_| Ended::Attempt(io::Error::other(format!("'{}' is no IP address", addr.ip)));
+    let ip = addr.ip.parse().map_err(no_ip)?;
+    let stream = open(SocketAddr::new(ip, addr.port), source).await.map_err(Ended::Attempt)?;
     let local_ip = stream.local_addr().ok().map(|a| a.ip().to_canonical().to_string());
     drop(events.send(Event::Core(Input::Connected { conn, local_ip })));
     let (reader, writer) = stream.into_split();
-    tokio::select! {
+    let ended = tokio::select! {
         ended = read(conn, reader, events) => ended,
         ended = write(writer, queue) => ended,
-    }
+    };
+    ended.map_err(Ended::Connection)
 }
 
 async fn open(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {

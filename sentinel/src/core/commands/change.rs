@@ -4,7 +4,7 @@ use redoubt_wire::resp::number::parse_integer;
 
 use super::{Answer, Call};
 use crate::core::config::{MasterConfig, valid_master_name};
-use crate::core::model::Target;
+use crate::core::model::{Cause, Target};
 use crate::core::names::Unresolved;
 use crate::core::timers::Ms;
 use crate::core::{Core, Level};
@@ -70,15 +70,27 @@ impl Core {
     }
 
     pub(super) fn failover(&mut self, call: &mut Call) -> Answer {
+        let cause = match call.args.get(1..).unwrap_or_default() {
+            [] => Cause::Operator,
+            [word] if word.eq_ignore_ascii_case("coordinated") => Cause::Coordinated,
+            _ => return refuse(call, "syntax error"),
+        };
         let Some(m) = self.named(call) else { return Answer::Now };
+        let name = self.masters[m].name().to_string();
         if self.masters[m].failover.is_some() {
             call.reply.error("INPROG Failover already in progress");
         } else if self.best_replica(m, call.now).is_none() {
             call.reply.error("NOGOODSLAVE No suitable replica to promote");
+        } else if cause == Cause::Coordinated && !self.can_hand_over(m) {
+            let text = format!(
+                "the master of '{name}' is out of reach, so its writes cannot be handed over: \
+                 use SENTINEL FAILOVER {name} without COORDINATED"
+            );
+            return refuse(call, &text);
         } else {
-            let name = self.masters[m].name().to_string();
-            self.log(Level::Notice, format!("Executing user requested FAILOVER of '{name}'"));
-            self.start_failover(m, true, call.now);
+            let how = if cause == Cause::Coordinated { " coordinated" } else { "" };
+            self.log(Level::Notice, format!("Executing user requested{how} FAILOVER of '{name}'"));
+            self.start_failover(m, cause, call.now);
             call.reply.ok();
         }
         Answer::Now
@@ -133,6 +145,7 @@ impl Core {
             "parallel-syncs" => cfg.parallel_syncs = at_least(1)?.min(u32::MAX.into()) as u32,
             "quorum" => cfg.quorum = at_least(1)?.min(u32::MAX.into()) as u32,
             "master-reboot-down-after-period" => cfg.reboot_down_after_ms = at_least(0)?,
+            "down-on-refused" => cfg.down_on_refused_ms = at_least(0)?,
             "notification-script" | "client-reconfig-script" if !allowed => {
                 return Err(Refused::Text(
                     "Reconfiguration of scripts path is denied for security reasons. Check the \

@@ -5,7 +5,10 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::change::refuse;
 use super::{Answer, Call};
+use crate::core::config::Planted;
+use crate::core::model::Target;
 use crate::core::names::Unresolved;
+use crate::core::timers::Due;
 use crate::core::{Core, Level};
 
 /// Longer ids are not ids.
@@ -25,6 +28,10 @@ impl Core {
             Err(Unresolved::Pending) => return Answer::AfterLookup(host),
             Err(Unresolved::Invalid) => None,
         };
+        // What is due this very moment belongs to the answer.
+        if let Some(m) = found.filter(|_| !self.tilt.active()) {
+            self.judge_subjectively(m, &Target::Master, call.now, &mut Due::never());
+        }
         let down = found.is_some_and(|m| self.masters[m].me.s_down() && !self.tilt.active());
         let mut vote = (None, 0);
         let candidate = run_id != "*" && run_id.len() <= MAX_RUN_ID;
@@ -35,7 +42,7 @@ impl Core {
         let Some(m) = found else { return Answer::Now };
         self.ask_back(m, call.now);
         self.masters[m].due = call.now;
-        if !candidate {
+        if !candidate || self.planted == Some(Planted::VoteBeforeWrite) {
             return Answer::Now;
         }
         let mut without = Reply::new(call.reply.protocol);

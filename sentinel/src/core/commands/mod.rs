@@ -58,7 +58,7 @@ const SUBCOMMANDS: &[Subcommand] = rows! {
     CKQUORUM "<master-name>" Core::ckquorum;
     CONFIG "SET <param> <value> [...] | GET <param> [...]" Core::config;
     DEBUG "[<param> <value> ...]" Core::debug;
-    FAILOVER "<master-name>" Core::failover;
+    FAILOVER "<master-name> [COORDINATED]" Core::failover;
     FLUSHCONFIG "" Core::flushconfig;
     GET_MASTER_ADDR_BY_NAME "<master-name>" Core::get_master_addr;
     HELP "" Core::help;
@@ -132,7 +132,7 @@ impl Core {
         if channel != HELLO_CHANNEL {
             call.reply.error("ERR Only HELLO messages are accepted by Sentinel instances.");
         } else {
-            self.hello(text, call.now);
+            self.hello(text, true, call.now);
             call.reply.integer(1);
         }
         Answer::Now

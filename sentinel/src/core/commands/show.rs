@@ -133,7 +133,7 @@ impl Core {
             ("reconf_sent", matches!(reconf, Some(Reconf::Sent(_)))),
             ("reconf_inprog", matches!(reconf, Some(Reconf::InProgress(_)))),
             ("reconf_done", reconf == Some(Reconf::Done)),
-            ("force_failover", failover.is_some_and(|f| f.forced)),
+            ("force_failover", failover.is_some_and(|f| f.forced())),
             ("script_kill_sent", instance.is_some_and(|i| i.script_kill_sent)),
             ("master_reboot", is_master && master.rebooted_at.is_some()),
         ];
@@ -273,6 +273,10 @@ fn master_fields(master: &Master, fields: &mut Fields) {
     }
     if let Some(path) = &master.cfg.client_reconfig_script {
         fields.add("client-reconfig-script", path);
+    }
+    // Redoubt's own, and therefore last and only where it is on: clients index into this list.
+    if master.cfg.down_on_refused_ms != 0 {
+        fields.add("down-on-refused", master.cfg.down_on_refused_ms);
     }
 }
 

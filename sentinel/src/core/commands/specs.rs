@@ -83,12 +83,12 @@ pub(super) static DEBUG: CommandSpec = sub(
 
 pub(super) static FAILOVER: CommandSpec = sub(
     "failover",
-    3,
+    -3,
     "2.8.4",
     "O(N) in the replicas",
-    "Replaces a master by one of its replicas although it is not down.",
+    "Replaces a master by one of its replicas although it is not down; coordinated, without losing a write.",
 )
-.args(&[MASTER]);
+.args(&[MASTER, flag("coordinated", "COORDINATED").optional()]);
 
 pub(super) static FLUSHCONFIG: CommandSpec =
     sub("flushconfig", 2, "2.8.4", "O(N) in what is known", "Writes configuration and state to the file.");

@@ -76,7 +76,7 @@ fn a_question_by_name_finds_the_master_known_by_address() {
 fn hellos_that_name_hosts_take_no_more_memory_than_they_may() {
     let mut w = watch(&[("db.example", "10.0.0.1")]);
     for n in 0..3 * MAX_NAMES {
-        w.core.hello(&format!("host{n},1,id{n},1,m,db.example,6379,1"), w.now);
+        w.core.hello(&format!("host{n},1,id{n},1,m,db.example,6379,1"), true, w.now);
     }
     w.drain();
     assert!(w.core.names.by_host.len() <= MAX_NAMES && w.lookups.len() <= MAX_NAMES);
