@@ -406,7 +406,7 @@ impl World {
     }
 
     /// Ways may have opened: what waited is sent again, or the connection did not survive.
-    pub(super) fn ways_changed(&mut self) {
+    pub fn ways_changed(&mut self) {
         for key in self.conns.keys() {
             let Some(conn) = self.conns.get(key) else { continue };
             let (s, to) = (conn.sentinel, conn.to);

@@ -53,7 +53,7 @@ pub struct Node {
     /// It refuses to change its role.
     pub refuses: bool,
     /// How far its data were when it became a master.
-    promoted_at: u64,
+    pub promoted_at: u64,
     run_id: u64,
 }
 
