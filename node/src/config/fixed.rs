@@ -2,7 +2,7 @@
 //! instead and the reason.
 //!
 //! Which way a row leans is a question of safety. Where a file asks for something without which
-//! data or access would be less safe than it says (an append only file, TLS, users), it is refused;
+//! data or access would be less safe than it says (an append only file, TLS), it is refused;
 //! where it tunes what does not exist here, it is taken with a warning at start. A file that states
 //! the value that holds anyway is taken without a word, so that Redis's own `redis.conf` loads.
 
@@ -90,13 +90,6 @@ fixed! {
         "tls-session-cache-size" = "20480",
         "tls-session-cache-timeout" = "300",
     }
-    Refuse "users other than the default one are not available in this version" {
-        "aclfile" = "",
-        "acl-pubsub-default" = "resetchannels",
-    }
-    Warn "users other than the default one are not available in this version" {
-        "acllog-max-len" = "128",
-    }
     Warn "hashes are not available in this version" {
         "hash-max-listpack-entries" | "hash-max-ziplist-entries" = "512",
         "hash-max-listpack-value" | "hash-max-ziplist-value" = "64",
@@ -174,20 +167,11 @@ fixed! {
     Warn "the nodes of lists are kept as they are, in files they are compressed by rdbcompression" {
         "list-compress-depth" = "0",
     }
-    Warn "clients are answered all the time while a dataset is loaded" {
-        "loading-process-events-interval-bytes" = "2097152",
-    }
     Warn "an effect that a replica cannot apply is logged, and the replica goes on" {
         "propagation-error-behavior" = "ignore",
     }
     Warn "every payload is checked in depth before it is used" {
         "sanitize-dump-payload" = "yes",
-    }
-    Warn "snapshots are taken in turns too short to be slowed down for tests" {
-        "rdb-key-save-delay" = "0",
-    }
-    Warn "a node that ends does not wait for its replicas in this version; WAIT tells whether they have a write" {
-        "shutdown-timeout" = "0",
     }
     Warn "the node itself decides when the allocator gives memory back" {
         "jemalloc-bg-thread" = "yes",

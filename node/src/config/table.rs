@@ -115,6 +115,8 @@ directives! {
     "logfile" [IMMUTABLE] logfile: PathBuf = PathBuf::new(), Text;
     /// Form of log lines: redis, json. Redoubt's own.
     "log-format" [IMMUTABLE] log_format: LogFormat = LogFormat::Redis, OneOf;
+    /// Seconds that a shutdown waits for replicas that lack writes; 0 does not wait.
+    "shutdown-timeout" shutdown_timeout_secs: u32 = 10, int(0, INT_MAX);
     /// How SIGINT shuts down: default, or of save, nosave, now, force.
     "shutdown-on-sigint" [MULTI_ARG] shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), ShutdownWords;
     /// How SIGTERM shuts down: default, or of save, nosave, now, force.
@@ -124,6 +126,12 @@ directives! {
 
     /// Password that clients must give; empty for none.
     "requirepass" [SENSITIVE] requirepass: Option<Secret> = None, Text;
+    /// File that holds all users, one a line, which ACL LOAD reads and ACL SAVE writes; empty for none.
+    "aclfile" [IMMUTABLE] aclfile: Option<PathBuf> = None, Text;
+    /// Which channels new users and selectors begin with: allchannels, resetchannels.
+    "acl-pubsub-default" acl_pubsub_default: AclPubsubDefault = AclPubsubDefault::ResetChannels, OneOf;
+    /// Entries that the log of what users were denied keeps.
+    "acllog-max-len" acllog_max_len: u64 = 128, int(0, LONG_MAX);
     /// Who may use DEBUG: no, yes, local.
     "enable-debug-command" [IMMUTABLE] enable_debug_command: ProtectedAction = ProtectedAction::No, OneOf;
     /// Who may change `dir` and `dbfilename` at run time: no, yes, local.
@@ -151,6 +159,10 @@ directives! {
     "stop-writes-on-bgsave-error" stop_writes_on_bgsave_error: bool = true, YesNo;
     /// Microseconds to wait after each key loaded; a negative number waits one after that many keys. For tests.
     "key-load-delay" [HIDDEN] key_load_delay_us: i32 = 0, int(i32::MIN as i128, INT_MAX);
+    /// Microseconds to wait after each key saved; a negative number waits one after that many keys. For tests.
+    "rdb-key-save-delay" [HIDDEN] rdb_key_save_delay_us: i32 = 0, int(i32::MIN as i128, INT_MAX);
+    /// Most bytes of a dataset that are taken in at a time while it is loaded, before clients are answered; never more than 512 KiB.
+    "loading-process-events-interval-bytes" [HIDDEN] loading_interval_bytes: u64 = 2 * MIB, int(1024, INT_MAX);
 
     // Replication.
 
@@ -164,6 +176,8 @@ directives! {
     "replica-serve-stale-data" | "slave-serve-stale-data" replica_serve_stale_data: bool = true, YesNo;
     /// Refuses writes of clients on a replica.
     "replica-read-only" | "slave-read-only" replica_read_only: bool = true, YesNo;
+    /// Has a node that starts as a master, and was one with replicas before, refuse writes until a replica continues with it or a Sentinel confirms it. Redoubt's own.
+    "master-rejoin-guard" master_rejoin_guard: bool = false, YesNo;
     /// Order in which Sentinel promotes replicas, lowest first; 0 never.
     "replica-priority" | "slave-priority" replica_priority: u32 = 100, int(0, INT_MAX);
     /// Lists this replica in what Sentinel reports.

@@ -25,7 +25,7 @@ impl CommandError {
 }
 
 macro_rules! errors {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
         $($(#[$doc])* pub const $name: CommandError = CommandError(Cow::Borrowed($text));)*
     };
 }
@@ -58,15 +58,20 @@ errors! {
     /// Commands before AUTH.
     NO_AUTH = "NOAUTH Authentication required.";
     /// A wrong name or password.
-    WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
+    WRONG_PASS = redoubt_wire::acl::answers::WRONG_PASSWORD;
     /// Writes on a replica.
     READ_ONLY = "READONLY You can't write against a read only replica.";
+    /// Writes on a master that was one before it was started (`master-rejoin-guard`). The code is the one
+    /// at which clients ask who the master is now, which is what they have to find out.
+    FORMER_MASTER = "READONLY You can't write against a former master that waits to be confirmed: a replica that continues with it, a Sentinel, or REPLICAOF NO ONE does that (master-rejoin-guard).";
     /// `min-replicas-to-write` is not met.
     NO_REPLICAS = "NOREPLICAS Not enough good replicas to write.";
     /// `replica-serve-stale-data no` and the link is down.
     MASTER_DOWN = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
     /// The dataset is still being read.
     LOADING = "LOADING Redis is loading the dataset in memory";
+    /// A replica's connection sends something else than acknowledgements.
+    REPLICA_CLIENT = "ERR Replica can't interact with the keyspace";
     /// A save failed and `stop-writes-on-bgsave-error` is on.
     MISCONF = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
     /// `maxmemory` is reached and nothing may be evicted.
@@ -85,6 +90,18 @@ errors! {
     NO_MULTI = "ERR Command not allowed inside a transaction";
     /// HELLO with a version other than 2 and 3.
     NO_PROTO = "NOPROTO unsupported protocol version";
+}
+
+/// What the rules of a user deny.
+pub fn no_permission(why: &str) -> CommandError {
+    CommandError::new(format!("NOPERM {why}"))
+}
+
+/// What the rules of a user allowed when it was queued, and deny when EXEC comes to it.
+pub fn no_longer_permitted(why: &str) -> CommandError {
+    CommandError::new(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: {why}"
+    ))
 }
 
 /// The arity error of command `name` (`config|get` for a subcommand).

@@ -9,6 +9,7 @@ use rand::RngCore;
 
 use super::Engine;
 use super::keyspace::object::Object;
+use super::load::Loading;
 use super::lru::lfu_decayed;
 use crate::config::{KeyspaceEvents, MaxmemoryPolicy};
 
@@ -22,7 +23,7 @@ impl Engine {
     /// run.
     pub(super) fn make_room(&mut self) -> bool {
         let limit = self.config.maxmemory as usize;
-        if limit == 0 || self.applying || self.loading {
+        if limit == 0 || self.applying || self.loading == Loading::Exclusive || self.writes_paused() {
             return true;
         }
         if !self.is_master() && self.config.replica_ignore_maxmemory {

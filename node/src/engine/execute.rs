@@ -5,9 +5,11 @@
 
 use redoubt_wire::resp::reply::Reply;
 
+use super::acl::context_of;
 use super::commands::spec::Flags;
 use super::commands::{COMMANDS, Command, Cx};
 use super::error::{self, CommandError};
+use super::load::Loading;
 use super::request::{Hole, Task};
 use super::session::{Class, ClientId, ReplyMode, Session};
 use super::transaction::Queued;
@@ -18,7 +20,7 @@ use super::{Engine, Role};
 pub enum Executed {
     /// It is answered (or will be, through a hole).
     Done,
-    /// CLIENT PAUSE holds it back: offer it again later.
+    /// A pause holds it back: offer it again later.
     Paused,
 }
 
@@ -59,6 +61,12 @@ impl Batch<'_> {
     /// The session whose turn it is.
     pub fn session(&mut self) -> &mut Session {
         self.session.as_mut().expect("a batch holds its session until it is dropped")
+    }
+
+    /// Whether the client may run commands.
+    pub fn may_command(&mut self) -> bool {
+        let session = self.session.as_ref().expect("a batch holds its session until it is dropped");
+        self.engine.may_command(session)
     }
 
     /// Starts loading what lies at keys of these hashes in the session's database.
@@ -118,14 +126,15 @@ impl Engine {
         };
         session.last_command = Some(command);
         let allowed = match command.spec.accepts(args.len()) {
-            true => self.gates(session, command),
+            true => self.gates(session, command, args),
             false => Err(error::wrong_arity(&command.full_name)),
         };
         if let Err(error) = allowed {
             self.refuse(session, Some(command), error, reply);
             return Executed::Done;
         }
-        if self.pause.is_some() && self.held_back(session, command) {
+        if self.pauses.any() && self.held_back(session, command) {
+            session.blocked = true;
             return Executed::Paused;
         }
         if session.tx.open && !runs_in_multi(command) {
@@ -223,16 +232,17 @@ impl Engine {
 
     /// The flags that count: EXEC's are those of what it will run.
     fn effective(session: &Session, command: &Command) -> Flags {
+        const COUNTED: Flags = Flags::WRITE.with(Flags::DENYOOM).with(Flags::MAY_REPLICATE);
         let mut flags = command.spec.flags;
         if command.spec.name == "exec" {
             for queued in &session.tx.queue {
-                flags = flags.with(queued.command.spec.flags.and(Flags::WRITE.with(Flags::DENYOOM)));
+                flags = flags.with(queued.command.spec.flags.and(COUNTED));
             }
         }
         flags
     }
 
-    fn gates(&mut self, session: &Session, command: &Command) -> Result<(), CommandError> {
+    fn gates(&mut self, session: &Session, command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         let flags = Self::effective(session, command);
         if !flags.has(Flags::NO_AUTH) && !self.may_command(session) {
             return Err(error::NO_AUTH);
@@ -243,6 +253,9 @@ impl Engine {
         if session.tx.open && flags.has(Flags::NO_MULTI) {
             return Err(error::NO_MULTI);
         }
+        if let Err(denied) = self.permit(session, command, args, context_of(session)) {
+            return Err(error::no_permission(&denied.text(session.user(), &command.full_name)));
+        }
         let write = flags.has(Flags::WRITE);
         if self.config.maxmemory > 0 && !self.make_room() && flags.has(Flags::DENYOOM) {
             return Err(error::OUT_OF_MEMORY);
@@ -250,7 +263,6 @@ impl Engine {
         if self.save_failed
             && self.config.stop_writes_on_bgsave_error
             && !self.config.save.is_empty()
-            && self.is_master()
             && (write || command.spec.name == "ping")
         {
             return Err(error::MISCONF);
@@ -260,6 +272,9 @@ impl Engine {
         }
         if write && !self.is_master() && self.config.replica_read_only {
             return Err(error::READ_ONLY);
+        }
+        if write && self.replication.feed.is_guarded() {
+            return Err(error::FORMER_MASTER);
         }
         if session.in_pubsub()
             && session.protocol == redoubt_wire::resp::reply::Protocol::Resp2
@@ -274,29 +289,30 @@ impl Engine {
         if link_down && !self.config.replica_serve_stale_data && !flags.has(Flags::STALE) {
             return Err(error::MASTER_DOWN);
         }
-        if self.loading && !flags.has(Flags::LOADING) {
+        let unanswered = match self.loading {
+            Loading::No => false,
+            Loading::Exclusive => !flags.has(Flags::LOADING),
+            Loading::Async => flags.has(Flags::NO_ASYNC_LOADING),
+        };
+        if unanswered {
             return Err(error::LOADING);
+        }
+        if session.class == Class::Replica
+            && (write || flags.has(Flags::READONLY) || flags.has(Flags::MAY_REPLICATE))
+        {
+            return Err(error::REPLICA_CLIENT);
         }
         Ok(())
     }
 
-    /// Whether the client may run commands: it is authenticated, or no password is asked for.
-    pub(super) fn may_command(&self, session: &Session) -> bool {
-        session.authenticated || self.config.requirepass.is_none()
-    }
-
-    /// Whether CLIENT PAUSE postpones the command.
-    fn held_back(&mut self, session: &Session, command: &Command) -> bool {
-        let Some(pause) = self.pause else { return false };
-        if self.now_ms >= pause.until_ms {
-            self.pause = None;
-            return false;
-        }
-        if session.class != Class::Normal {
+    /// Whether a pause postpones the command: a client's, or one of our master's stream.
+    fn held_back(&self, session: &Session, command: &Command) -> bool {
+        let Some(all) = self.pauses.holds(self.now_ms) else { return false };
+        if session.class == Class::Replica {
             return false;
         }
         let flags = Self::effective(session, command);
-        pause.all || flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)
+        all || flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)
     }
 
     /// Marks the transactions of those whose watched keys changed.

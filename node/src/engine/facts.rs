@@ -54,8 +54,17 @@ pub struct Process {
     pub config_file: String,
     /// Addresses listened on, each as INFO shows it after `listenerN:`.
     pub listeners: Vec<String>,
-    /// Unix time at which a shutdown under way stops waiting for replicas, in ms.
-    pub shutdown_ms: Option<i64>,
+    /// A shutdown that was asked for and can still be called off.
+    pub shutdown: Option<ShutdownPhase>,
+}
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownPhase {
+    /// It was asked for.
+    Requested,
+    /// It waits for replicas, until this Unix time in ms.
+    WaitsUntil(i64),
 }
 
 /// Memory, in bytes.
@@ -129,12 +138,12 @@ pub struct Persistence {
     /// Keys that it left out as their time was over.
     pub keys_expired: u64,
     /// A load under way.
-    pub loading: Option<Loading>,
+    pub loading: Option<LoadProgress>,
 }
 
 /// A load under way.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Loading {
+pub struct LoadProgress {
     /// Unix time of its start, in ms.
     pub since_ms: i64,
     /// Bytes to read.

@@ -14,6 +14,7 @@ use redoubt_wire::resp::reply::{Protocol, Reply};
 use crate::config::{Config, KeyspaceEvents};
 use crate::replication::role::Replication;
 
+pub mod acl;
 pub mod clients;
 pub mod commands;
 pub mod cycle;
@@ -27,6 +28,8 @@ pub mod keyspace;
 pub mod load;
 pub mod lru;
 pub mod monitor;
+pub mod own_expiry;
+pub mod pause;
 pub mod pubsub;
 pub mod redact;
 pub mod replication;
@@ -39,10 +42,14 @@ pub mod testing;
 pub mod transaction;
 pub mod types;
 
+use acl::Acl;
 use clients::Clients;
 use effects::Effects;
 use facts::Facts;
 use keyspace::Keyspace;
+use load::Loading;
+use own_expiry::OwnExpiring;
+use pause::Pauses;
 use pubsub::PubSub;
 use request::{Hole, Output};
 use session::{ClientId, Session};
@@ -73,6 +80,8 @@ pub struct Engine {
     pub config: Config,
     /// The databases. Only this folder changes them; see `door`.
     pub(crate) keyspace: Keyspace,
+    /// A dataset that is loaded beside the other, whose place it will take.
+    incoming: Option<Keyspace>,
     /// All sessions but the running one.
     pub clients: Clients,
     /// Who listens to what.
@@ -83,14 +92,16 @@ pub struct Engine {
     pub stats: Stats,
     /// What the outside knows, for INFO.
     pub facts: Facts,
+    /// Who may do what.
+    pub acl: Acl,
     /// Commands that took long.
     pub slowlog: SlowLog,
     /// Those who watch all commands, in the order in which they asked to.
     monitors: Vec<ClientId>,
     /// Master or replica.
     pub role: Role,
-    /// The dataset is being read; most commands answer LOADING.
-    pub loading: bool,
+    /// Whether a dataset is being read.
+    pub loading: Loading,
     /// DEBUG SET-ACTIVE-EXPIRE: the active expiry cycle runs.
     pub active_expire: bool,
     /// DEBUG PAUSE-CRON: the timer's work is left undone.
@@ -105,8 +116,9 @@ pub struct Engine {
     pub replication: Replication,
     /// Unix time of this batch, in ms.
     pub now_ms: i64,
-    /// Unix time until which clients are paused, in ms, and whether only writes are.
-    pub pause: Option<Pause>,
+    /// What is held back, and until when.
+    pub pauses: Pauses,
+    own_expiring: OwnExpiring,
     watch: WatchIndex,
     /// Clients whose watched keys changed since they were last told.
     dirty_watchers: Vec<ClientId>,
@@ -137,15 +149,6 @@ pub struct Engine {
     member_seed: u64,
 }
 
-/// CLIENT PAUSE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pause {
-    /// Unix ms.
-    pub until_ms: i64,
-    /// ALL rather than WRITE.
-    pub all: bool,
-}
-
 impl Engine {
     /// An empty database with its directives, whose every random choice follows from `seed`.
     /// `ticks` reads a monotonic counter in ns.
@@ -166,6 +169,7 @@ impl Engine {
             StdRng::seed_from_u64(rng.next_u64()),
         );
         Engine {
+            acl: Acl::new(&config),
             config,
             keyspace: Keyspace::new(databases, hash_seed),
             clients: Clients::default(),
@@ -176,7 +180,8 @@ impl Engine {
             slowlog: SlowLog::default(),
             monitors: Vec::new(),
             role,
-            loading: false,
+            loading: Loading::No,
+            incoming: None,
             active_expire: true,
             cron_paused: false,
             skip_checksums: false,
@@ -184,7 +189,8 @@ impl Engine {
             save_failed: false,
             replication,
             now_ms: 0,
-            pause: None,
+            pauses: Pauses::default(),
+            own_expiring: OwnExpiring::default(),
             watch: WatchIndex::default(),
             dirty_watchers: Vec::new(),
             outputs: Vec::new(),
@@ -204,6 +210,15 @@ impl Engine {
         }
     }
 
+    /// Takes over a configuration, and returns the one that was in force. `running` is the session that is
+    /// not in the registry.
+    pub(crate) fn adopt(&mut self, config: Config, running: Option<&mut Session>) -> Config {
+        let previous = std::mem::replace(&mut self.config, config);
+        self.slowlog.trim(self.config.slowlog_max_len as usize);
+        self.follow_acl_config(&previous, running);
+        previous
+    }
+
     /// The keyspace events that are published.
     pub(crate) fn events(&self) -> KeyspaceEvents {
         self.config.notify_keyspace_events
@@ -214,18 +229,12 @@ impl Engine {
         self.role == Role::Master
     }
 
-    /// Whether CLIENT PAUSE holds writes back, and with them everything that would change the
-    /// dataset by itself.
-    pub fn writes_paused(&self) -> bool {
-        self.pause.is_some_and(|p| self.now_ms < p.until_ms)
-    }
-
     /// A new client.
     pub fn connect(&mut self, addr: &str, laddr: &str, fd: i32, now_ms: i64) -> ClientId {
         let id = self.clients.next_id();
-        let open = self.config.requirepass.is_none();
+        let user = self.acl.users().default_user().clone();
         self.stats.connections_received += 1;
-        self.clients.put(Box::new(Session::new(id, addr, laddr, fd, open, now_ms)));
+        self.clients.put(Box::new(Session::new(id, addr, laddr, fd, user, now_ms)));
         id
     }
 

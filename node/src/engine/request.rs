@@ -6,6 +6,8 @@
 //! unfilled hole and executes none of its client's further commands, so order is kept, inside
 //! EXEC as well.
 
+use std::path::PathBuf;
+
 use super::session::ClientId;
 use crate::replication::master::ReplicaId;
 
@@ -48,6 +50,24 @@ pub enum Task {
         /// What was in force before.
         previous: Box<crate::config::Config>,
     },
+    /// ACL GENPASS: so many hexadecimal digits that nobody can guess, which a generator with a seed
+    /// must not make.
+    Genpass {
+        /// How many.
+        digits: usize,
+    },
+    /// ACL LOAD.
+    AclLoad {
+        /// The file, relative to the working directory.
+        file: PathBuf,
+    },
+    /// ACL SAVE.
+    AclSave {
+        /// The file, relative to the working directory.
+        file: PathBuf,
+        /// All users.
+        text: Vec<u8>,
+    },
     /// SHUTDOWN: replies only if it fails or is aborted.
     Shutdown(Shutdown),
     /// DEBUG SLEEP: everything stands still for so long, and then the reply is OK.
@@ -62,6 +82,13 @@ pub enum Task {
         /// Load without saving first.
         no_save: bool,
     },
+}
+
+impl Task {
+    /// Whether the client counts as blocked meanwhile: it waits for others, not for work done for it.
+    pub fn blocks(&self) -> bool {
+        matches!(self, Task::Wait { .. } | Task::Shutdown(_))
+    }
 }
 
 /// How SHUTDOWN goes.
@@ -103,8 +130,10 @@ pub enum Output {
     },
     /// A replica has acknowledged more than before.
     Acknowledged,
-    /// CLIENT PAUSE has ended before its time.
+    /// A pause has ended before its time.
     Unpaused,
+    /// FLUSHALL: what is being saved is not wanted any more, neither by the file nor by replicas.
+    FlushedAll,
     /// SHUTDOWN ABORT.
     AbortShutdown,
     /// DEBUG CHANGE-REPL-ID: the history gets a new name, and no second one.

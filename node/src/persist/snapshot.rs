@@ -25,12 +25,14 @@ const TURN_NS: u64 = 200_000;
 struct Emitted {
     encoder: Encoder,
     selected: Option<usize>,
+    /// Keys in either of the two.
+    keys: u64,
     frozen: Vec<(usize, Object)>,
 }
 
 impl Emitted {
     fn new(options: &EncodeOptions) -> Self {
-        Emitted { encoder: Encoder::new(options), selected: None, frozen: Vec::new() }
+        Emitted { encoder: Encoder::new(options), selected: None, keys: 0, frozen: Vec::new() }
     }
 }
 
@@ -39,6 +41,7 @@ struct Sink(Arc<Mutex<Emitted>>);
 impl CutSink for Sink {
     fn emit(&mut self, db: usize, object: &Object) {
         let mut emitted = self.0.lock();
+        emitted.keys += 1;
         match object.value() {
             ValueRef::Int(_) | ValueRef::Bytes(_) => {
                 if emitted.selected != Some(db) {
@@ -82,30 +85,37 @@ impl Snapshot {
     }
 
     /// One turn under the engine's lock: visits objects for a fraction of a millisecond, as
-    /// `ticks` (monotonic, ns) tells. Returns whether there is more to visit.
+    /// `ticks` (monotonic, ns) tells. Returns whether there is more to visit. A save that is slowed
+    /// down a key (`rdb-key-save-delay`) visits one at a time.
     pub fn turn(&mut self, engine: &mut Engine, ticks: fn() -> u64) -> bool {
         let start = ticks();
+        let (step, most) = match engine.config.rdb_key_save_delay_us {
+            0 => (OBJECTS_PER_STEP, u64::MAX),
+            _ => (1, 1),
+        };
         while !self.walked {
-            if !engine.keyspace.cut_step(OBJECTS_PER_STEP) {
+            if !engine.keyspace.cut_step(step) {
                 engine.keyspace.end_cut();
                 self.walked = true;
             }
-            if ticks() - start > TURN_NS || self.emitted.lock().encoder.buffered() > CHUNK_BYTES {
+            let emitted = self.emitted.lock();
+            if ticks() - start > TURN_NS || emitted.encoder.buffered() > CHUNK_BYTES || emitted.keys >= most {
                 break;
             }
         }
         !self.walked
     }
 
-    /// Encodes what the turns have emitted and passes it on in chunks; outside of the lock.
+    /// Encodes what the turns have emitted and passes it on in chunks; outside of the lock. Returns
+    /// the number of keys.
     ///
     /// # Errors
     /// The first error of `write`.
-    pub fn drain<E>(&mut self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let (encoded, frozen) = {
+    pub fn drain<E>(&mut self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<u64, E> {
+        let (encoded, keys, frozen) = {
             let mut emitted = self.emitted.lock();
             emitted.selected = None;
-            (emitted.encoder.take(), std::mem::take(&mut emitted.frozen))
+            (emitted.encoder.take(), std::mem::take(&mut emitted.keys), std::mem::take(&mut emitted.frozen))
         };
         self.writer.append(&encoded);
         self.flush(write)?;
@@ -113,7 +123,8 @@ impl Snapshot {
             self.writer.keys().select_db(db as u32);
             self.encode(&object, write)?;
         }
-        self.flush(write)
+        self.flush(write)?;
+        Ok(keys)
     }
 
     /// Encodes one large value, passing chunks on as they fill.

@@ -147,6 +147,13 @@ impl Backlog {
         span.end - span.start
     }
 
+    /// Memory that is held for the stream, in bytes: the history, and what slow readers keep of it.
+    pub fn memory_bytes(&self) -> usize {
+        let inner = self.inner.lock();
+        let segment = |segment: &Segment| size_of::<Segment>() + segment.bytes.capacity();
+        inner.sealed.iter().map(|sealed| segment(sealed)).sum::<usize>() + segment(&inner.open)
+    }
+
     /// `repl-backlog-size` in effect, in bytes.
     pub fn size_limit(&self) -> u64 {
         self.inner.lock().size_limit
@@ -359,6 +366,7 @@ mod tests {
         }
         assert_eq!(backlog.span(), 0..500_000);
         assert_eq!(probe.lag(backlog.end()), 500_000);
+        assert!((500_000..600_000).contains(&backlog.memory_bytes()), "{}", backlog.memory_bytes());
         assert_eq!(drain(&mut slow, 4096), written);
         assert_eq!(probe.lag(backlog.end()), 0);
         drop(slow);

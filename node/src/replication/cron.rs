@@ -26,7 +26,9 @@ impl Feed {
         self.ping(now_ms);
         self.keep_waiting_replicas_awake();
         self.drop_silent_replicas(now_ms);
-        self.check_output_limits(now_ms);
+        if let Some(end) = self.backlog.as_ref().map(|backlog| backlog.end()) {
+            self.check_output_limits(now_ms, end);
+        }
         self.expire_backlog(now_ms);
         self.refresh_good_replicas(now_ms);
     }
@@ -38,7 +40,6 @@ impl Feed {
 
     fn ping(&mut self, now_ms: u64) {
         if !self.may_inject() {
-            // The first one is due a period after there is somebody to hear it.
             self.next_ping = now_ms + self.config.ping_period_ms;
         } else if now_ms >= self.next_ping {
             self.next_ping = now_ms + self.config.ping_period_ms;
@@ -83,9 +84,9 @@ impl Feed {
         }
     }
 
-    pub(super) fn check_output_limits(&mut self, now_ms: u64) {
+    /// Drops the replicas that have left too much unread of the stream up to `end`.
+    pub(super) fn check_output_limits(&mut self, now_ms: u64, end: u64) {
         let (limit, backlog_size) = (self.config.output_limit, self.config.backlog_size);
-        let Some(end) = self.backlog.as_ref().map(|backlog| backlog.end()) else { return };
         let over = |replica: &mut Replica| {
             let pending = replica.probe.as_ref().map_or(0, |probe| probe.lag(end));
             limit.exceeded(now_ms, pending, backlog_size, &mut replica.soft_limit_since)
@@ -100,7 +101,7 @@ impl Feed {
     fn expire_backlog(&mut self, now_ms: u64) {
         let ttl = self.config.backlog_ttl_ms;
         let idle = self.replicas.is_empty() && self.upstream == Upstream::None && self.backlog.is_some();
-        if !idle || ttl == 0 || now_ms.saturating_sub(self.no_replicas_since) <= ttl {
+        if !idle || self.is_guarded() || ttl == 0 || now_ms.saturating_sub(self.no_replicas_since) <= ttl {
             return;
         }
         self.lineage.renew(&mut self.rng);

@@ -8,10 +8,12 @@ use memchr::memchr;
 use super::Level;
 use super::lineage::ReplId;
 use super::payload::{Framing, Payload};
-use super::replica::{LinkConfig, LinkEvent, LinkOutput, Queued, ReplicaLink, State, Step};
+use super::replica::{LinkConfig, LinkEvent, LinkOutput, Queued, ReplicaLink, State, Step, Takeover};
 
 const REPLY_LINE_MAX: usize = 255;
 const ANNOUNCEMENT_MAX: usize = 1023;
+/// How a node that is a master answers PSYNC … FAILOVER.
+pub(super) const IS_A_MASTER: &[u8] = b"-ERR PSYNC FAILOVER can't be sent to a master.";
 
 impl ReplicaLink {
     pub(super) fn take_line(&mut self, now_ms: u64, input: &mut &[u8]) -> Option<Vec<u8>> {
@@ -104,7 +106,7 @@ impl ReplicaLink {
             return None;
         }
         if let Some(rest) = line.strip_prefix(b"+FULLRESYNC") {
-            self.failover = false;
+            self.granted();
             let lineage = parse_fullresync(rest);
             match lineage {
                 Some((replid, offset)) => {
@@ -114,7 +116,7 @@ impl ReplicaLink {
             }
             self.state = State::Announce { lineage };
         } else if let (Some(rest), true) = (line.strip_prefix(b"+CONTINUE"), self.resumable) {
-            self.failover = false;
+            self.granted();
             self.log(Level::Notice, "Successful partial resynchronization with master.".into());
             let replid = rest.strip_prefix(b" ").and_then(ReplId::parse);
             self.follow(now_ms);
@@ -128,8 +130,12 @@ impl ReplicaLink {
                 Level::Notice,
                 format!("Master is currently unable to PSYNC but should be in the future: {text}"),
             );
-            self.reject_failover();
+            self.refused();
             self.retry_later(now_ms);
+        } else if matches!(self.takeover, Takeover::Wanted { asked: 2.. }) && line.starts_with(IS_A_MASTER) {
+            // It took over when it was asked before, and its answer was lost.
+            self.granted();
+            self.outputs.push_back(Queued::Psync);
         } else {
             match line.starts_with(b"-ERR") {
                 true => self.log(
@@ -138,7 +144,7 @@ impl ReplicaLink {
                 ),
                 false => self.log(Level::Warning, format!("Unexpected reply to PSYNC from master: {text}")),
             }
-            if self.reject_failover() {
+            if self.refused() {
                 self.retry_later(now_ms);
                 return None;
             }
@@ -147,6 +153,21 @@ impl ReplicaLink {
             self.state = State::Announce { lineage: None };
         }
         None
+    }
+
+    fn granted(&mut self) {
+        if matches!(self.takeover, Takeover::Wanted { .. }) {
+            self.takeover = Takeover::Granted;
+        }
+    }
+
+    /// Returns whether the peer was asked to take over.
+    fn refused(&mut self) -> bool {
+        let wanted = matches!(self.takeover, Takeover::Wanted { .. });
+        if wanted {
+            self.takeover = Takeover::Refused;
+        }
+        wanted
     }
 
     fn handle_announcement(

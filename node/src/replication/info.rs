@@ -122,11 +122,15 @@ pub struct BacklogInfo {
     pub first_byte_offset: u64,
     /// Bytes held.
     pub histlen: u64,
+    /// Memory that is held for them, in bytes.
+    pub memory_bytes: usize,
 }
 
 /// The section `# Replication` of INFO.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicationInfo {
+    /// A former master that waits to be confirmed.
+    pub guarded: bool,
     /// Set on a replica.
     pub upstream: Option<UpstreamInfo>,
     /// Number of replicas, those without a line of their own included.
@@ -157,6 +161,9 @@ impl ReplicationInfo {
             let _ = write!(out, "{name}:{value}\r\n");
         };
         field("role", &if self.upstream.is_some() { "slave" } else { "master" });
+        if self.guarded {
+            field("master_rejoin_guard", &"waiting");
+        }
         if let Some(upstream) = &self.upstream {
             upstream.format(&mut field);
         }
@@ -245,6 +252,7 @@ mod tests {
 
     fn master() -> ReplicationInfo {
         ReplicationInfo {
+            guarded: false,
             upstream: None,
             connected_replicas: 2,
             good_replicas: Some(1),
@@ -260,7 +268,13 @@ mod tests {
             replid2: ReplId::NONE,
             offset: 42,
             second_offset: -1,
-            backlog: BacklogInfo { active: true, size: 1 << 20, first_byte_offset: 1, histlen: 42 },
+            backlog: BacklogInfo {
+                active: true,
+                size: 1 << 20,
+                first_byte_offset: 1,
+                histlen: 42,
+                memory_bytes: 16384,
+            },
         }
     }
 

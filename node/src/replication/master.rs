@@ -45,6 +45,8 @@ pub struct FeedConfig {
     pub min_replicas_max_lag_ms: u64,
     /// `client-output-buffer-limit replica`.
     pub output_limit: OutputLimit,
+    /// Whether there are save points (`save`), so that a snapshot in a file is of use without replicas.
+    pub save_points: bool,
 }
 
 impl Default for FeedConfig {
@@ -60,6 +62,7 @@ impl Default for FeedConfig {
             min_replicas_to_write: 0,
             min_replicas_max_lag_ms: 10_000,
             output_limit: OutputLimit::default(),
+            save_points: true,
         }
     }
 }
@@ -120,7 +123,7 @@ pub enum FeedOutput {
         /// To whom.
         replica: ReplicaId,
     },
-    /// Nobody takes the snapshot to sockets any more: stop it.
+    /// Nobody takes the snapshot any more: stop it.
     AbortSnapshot,
     /// Put these commands (PING, GETACK) in the stream, through the engine's door.
     Append(&'static [u8]),
@@ -209,6 +212,20 @@ impl Replica {
         self.options.ip_address.as_deref().unwrap_or(&self.peer_ip)
     }
 
+    fn info(&self, now_ms: u64) -> ReplicaInfo {
+        ReplicaInfo {
+            ip: self.ip().to_owned(),
+            port: self.options.listening_port,
+            state: match self.state {
+                State::WaitStart | State::WaitEnd(_) => "wait_bgsave",
+                State::SendBulk(_) => "send_bulk",
+                State::OnlineHeld(_) | State::Online => "online",
+            },
+            ack_offset: self.ack_offset,
+            lag_seconds: if self.is_online() { now_ms.saturating_sub(self.ack_ms) / 1000 } else { 0 },
+        }
+    }
+
     /// How log lines call it.
     pub(super) fn name(&self) -> String {
         match (self.ip(), self.options.listening_port) {
@@ -239,6 +256,9 @@ pub struct Feed {
     pub(super) upstream: Upstream,
     /// A FAILOVER is handing the mastership over.
     pub(super) failing_over: bool,
+    /// We were a master before we were started, and wait to hear that we still are: whoever cannot
+    /// continue has to wait with us.
+    guarded: bool,
     /// Nothing may be put in the stream for now (CLIENT PAUSE of a failover or shutdown).
     pub(super) paused: bool,
     pub(super) replicas: BTreeMap<ReplicaId, Replica>,
@@ -267,6 +287,7 @@ impl Feed {
             backlog: None,
             upstream: Upstream::None,
             failing_over: false,
+            guarded: false,
             paused: false,
             replicas: BTreeMap::new(),
             next_id: 0,
@@ -288,9 +309,11 @@ impl Feed {
     pub fn append(&mut self, now_ms: u64, bytes: &[u8]) -> u64 {
         match &self.backlog {
             Some(backlog) => {
+                let before = backlog.end();
                 self.lineage.advance(bytes.len() as u64);
                 if backlog.append(bytes) {
-                    self.check_output_limits(now_ms);
+                    // What was just added had no chance yet to be written to anybody.
+                    self.check_output_limits(now_ms, before);
                 }
             }
             None => self.lineage.advance(u64::from(!bytes.is_empty())),
@@ -346,6 +369,8 @@ impl Feed {
                     true => format!("+CONTINUE {}\r\n", self.lineage.replid()).into_bytes(),
                     false => b"+CONTINUE\r\n".to_vec(),
                 };
+                self.lineage.tell();
+                self.lift_guard(&format!("replica {} continues with it", replica.name()));
                 replica.state = State::Online;
                 replica.probe = Some(reader.probe());
                 self.join(now_ms, id, replica);
@@ -355,6 +380,10 @@ impl Feed {
                 return Ok(id);
             }
             self.stats.partial_err += u64::from(!replid.starts_with(b"?"));
+        }
+        if self.guarded && !request.options.rdb_only {
+            // It may hold more than we do, which a snapshot of ours would destroy.
+            return Err("NOMASTERLINK Can't SYNC while this former master waits to be confirmed (master-rejoin-guard)".into());
         }
         self.stats.full += 1;
         self.next_id += 1;
@@ -575,7 +604,12 @@ impl Feed {
 
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<FeedOutput> {
-        if self.outputs.is_empty() && std::mem::take(&mut self.ack_wanted) && self.may_inject() {
+        // What is asked for during a pause is asked for after it.
+        if self.outputs.is_empty()
+            && !self.paused
+            && std::mem::take(&mut self.ack_wanted)
+            && self.may_inject()
+        {
             return Some(FeedOutput::Append(GETACK));
         }
         self.outputs.pop_front()
@@ -592,6 +626,32 @@ impl Feed {
         self.paused = paused;
     }
 
+    /// Puts GETACK into the stream although it may be about to stand still, or stand still already.
+    pub fn put_getack(&mut self) {
+        self.outputs.push_back(FeedOutput::Append(GETACK));
+    }
+
+    /// We were a master before we were started, and others may have gone on without us.
+    pub fn set_guard(&mut self) {
+        if !std::mem::replace(&mut self.guarded, true) {
+            self.log(Level::Warning, "This node was a master before it was started, or fed replicas of its own: it refuses writes until a replica continues with it, a Sentinel confirms it, or REPLICAOF NO ONE says that it is the master (master-rejoin-guard)".into());
+        }
+    }
+
+    /// Whether we wait to hear that we are still the master.
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    /// The wait is over, for this reason. Returns whether there was one.
+    pub fn lift_guard(&mut self, reason: &str) -> bool {
+        let guarded = std::mem::take(&mut self.guarded);
+        if guarded {
+            self.log(Level::Notice, format!("This former master waits no longer: {reason}"));
+        }
+        guarded
+    }
+
     /// Refuses new replicas while a FAILOVER hands the mastership over.
     pub fn set_failing_over(&mut self, failing_over: bool) {
         self.failing_over = failing_over;
@@ -603,6 +663,7 @@ impl Feed {
             backlog.set_size_limit(config.backlog_size);
         }
         self.config = config;
+        self.next_ping = self.next_ping.min(now_ms + self.config.ping_period_ms);
         self.refresh_good_replicas(now_ms);
     }
 
@@ -621,6 +682,36 @@ impl Feed {
         self.stats
     }
 
+    /// The online replicas that have acknowledged exactly the stream up to `offset`: address and port.
+    pub(super) fn online_with(&self, offset: u64) -> impl Iterator<Item = (String, u16)> {
+        let has_all = move |r: &&Replica| r.is_online() && r.ack_offset == offset;
+        self.replicas.values().filter(has_all).filter_map(|r| {
+            let port = u16::try_from(r.options.listening_port).ok().filter(|port| *port > 0)?;
+            Some((r.ip().to_owned(), port))
+        })
+    }
+
+    /// The replica that is known by this address and port.
+    pub(super) fn replica_at(&self, host: &str, port: u16) -> Option<ReplicaInfo> {
+        let mut replicas = self.replicas.values();
+        let place = |r: &&Replica| {
+            port > 0 && r.options.listening_port == i64::from(port) && r.ip().eq_ignore_ascii_case(host)
+        };
+        replicas.find(place).map(|r| r.info(0))
+    }
+
+    /// The replicas that have not acknowledged exactly the stream up to `offset`, in any state: how
+    /// the log names each and what it lacks.
+    pub fn lagging(&self, now_ms: u64, offset: u64) -> Vec<String> {
+        let lags = |r: &&Replica| r.ack_offset != offset;
+        let describe = |r: &Replica| {
+            let ReplicaInfo { state, ack_offset, lag_seconds, .. } = r.info(now_ms);
+            let behind = offset as i64 - ack_offset as i64;
+            format!("{} reported offset {behind} behind master, lag={lag_seconds}, state={state}", r.name())
+        };
+        self.replicas.values().filter(lags).map(describe).collect()
+    }
+
     /// Number of attached replicas in any state.
     pub fn replica_count(&self) -> usize {
         self.replicas.len()
@@ -628,18 +719,7 @@ impl Feed {
 
     /// The `slaveN` lines of INFO.
     pub fn replica_infos(&self, now_ms: u64) -> Vec<ReplicaInfo> {
-        let info = |r: &Replica| ReplicaInfo {
-            ip: r.ip().to_owned(),
-            port: r.options.listening_port,
-            state: match r.state {
-                State::WaitStart | State::WaitEnd(_) => "wait_bgsave",
-                State::SendBulk(_) => "send_bulk",
-                State::OnlineHeld(_) | State::Online => "online",
-            },
-            ack_offset: r.ack_offset,
-            lag_seconds: if r.is_online() { now_ms.saturating_sub(r.ack_ms) / 1000 } else { 0 },
-        };
-        self.replicas.values().map(info).collect()
+        self.replicas.values().map(|replica| replica.info(now_ms)).collect()
     }
 
     /// `min_slaves_good_slaves`, if the check is in force.
@@ -652,7 +732,13 @@ impl Feed {
         let size = self.config.backlog_size.max(super::backlog::BACKLOG_MIN_SIZE);
         let Some(backlog) = &self.backlog else { return BacklogInfo { size, ..BacklogInfo::default() } };
         let span = backlog.span();
-        BacklogInfo { active: true, size, first_byte_offset: span.start + 1, histlen: span.end - span.start }
+        BacklogInfo {
+            active: true,
+            size,
+            first_byte_offset: span.start + 1,
+            histlen: span.end - span.start,
+            memory_bytes: backlog.memory_bytes(),
+        }
     }
 
     /// Gives a replica its place in the snapshot that was cut at `position`: FULLRESYNC, and a
@@ -666,6 +752,7 @@ impl Feed {
         let reader = (!replica.options.rdb_only).then_some(reader);
         replica.probe = reader.as_ref().map(Reader::probe);
         replica.state = State::WaitEnd(reader);
+        self.lineage.tell();
         if !replica.pre_psync {
             let bytes = format!("+FULLRESYNC {replid} {position}\r\n").into_bytes();
             self.outputs.push_back(FeedOutput::Send { replica: id, bytes });

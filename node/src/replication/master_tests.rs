@@ -221,6 +221,18 @@ fn a_replica_that_lags_too_far_goes() {
 }
 
 #[test]
+fn a_write_larger_than_the_limit_is_no_reason_to_drop_a_replica_that_reads() {
+    let output_limit = OutputLimit { hard_bytes: 100_000, soft_bytes: 0, soft_ms: 0 };
+    let mut bench = Bench::new(|config| config.output_limit = output_limit);
+    bench.online(0);
+    for _ in 0..3 {
+        bench.feed.append(1, &vec![b'x'; 2_000_000]);
+        assert!(bench.outputs().is_empty());
+        bench.readers.iter_mut().for_each(|(_, reader)| while reader.read(usize::MAX).is_some() {});
+    }
+}
+
+#[test]
 fn acknowledgements_count_for_wait_and_for_min_replicas() {
     let mut bench = Bench::new(|config| {
         config.min_replicas_to_write = 1;
@@ -264,6 +276,27 @@ fn pings_come_once_a_period() {
         pings += bench.outputs().len();
     }
     assert_eq!(pings, 6);
+}
+
+#[test]
+fn a_shorter_period_of_pings_acts_at_once() {
+    let mut bench = Bench::new(|config| config.ping_period_ms = 3_600_000);
+    bench.online(0);
+    bench.feed.handle_timeout(6_000);
+    bench.feed.set_config(6_000, FeedConfig { ping_period_ms: 1_000, ..FeedConfig::default() });
+    bench.feed.handle_timeout(7_000);
+    assert_eq!(bench.outputs(), ["*1\r\n$4\r\nPING\r\n"]);
+}
+
+#[test]
+fn an_acknowledgement_that_is_asked_for_during_a_pause_is_asked_for_after_it() {
+    let mut bench = Bench::new(|_| {});
+    bench.online(0);
+    bench.feed.set_paused(true);
+    bench.feed.request_acks();
+    assert!(bench.outputs().is_empty());
+    bench.feed.set_paused(false);
+    assert_eq!(bench.outputs().len(), 1);
 }
 
 #[test]

@@ -27,6 +27,8 @@
 //! - **REPLICAOF.** `follow` and `promote`. `Connect` and `Close` concern the one connection to the
 //!   master; after `Close` nothing of the old connection is reported any more, and what was
 //!   read from it is thrown away.
+//! - **FAILOVER.** `start_failover` and `abort_failover`; while one is under way `failover_step` after
+//!   everything that happens, whose steps are carried out: follow, or be a master again.
 //! - **Bytes from the master.** `handle_master_bytes` until it gives nothing more; what it left is
 //!   offered again after loading. On `Stream`: `next_command`, execute, and `finish_unit` if it ends a
 //!   unit, until there is no command. A link that breaks inside MULTI voids what was queued.
@@ -35,6 +37,7 @@
 //!   both after `PayloadEnd` or, if the loader fails earlier, at once.
 pub mod backlog;
 mod cron;
+pub mod failover;
 mod handshake;
 pub mod info;
 pub mod lineage;

@@ -80,10 +80,25 @@ pub enum LinkOutput {
     Send(Vec<u8>),
     /// Close the connection (or give up making it). A payload under way is void.
     Close,
-    /// The master refused a PSYNC FAILOVER.
-    FailoverRejected,
     /// Log this.
     Log(LogLine),
+}
+
+/// Whether the peer is asked to take over the mastership (FAILOVER).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takeover {
+    /// It is not.
+    #[default]
+    None,
+    /// The next PSYNC asks for it.
+    Wanted {
+        /// How often it was asked already, without an answer.
+        asked: u32,
+    },
+    /// The peer is the master now.
+    Granted,
+    /// The peer will not.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -140,8 +155,7 @@ pub struct ReplicaLink {
     pub(super) state: State,
     /// Our history may be the master's, so that it is worth asking to continue.
     pub(super) resumable: bool,
-    /// Ask the peer to take over the mastership with our PSYNC.
-    pub(super) failover: bool,
+    pub(super) takeover: Takeover,
     /// The master numbers its stream, so that acknowledging makes sense.
     numbered: bool,
     /// The last connection got as far as payload or stream, so that the next may be made at once.
@@ -169,7 +183,7 @@ impl ReplicaLink {
             config,
             state: State::Connect { retry_at: now_ms },
             resumable,
-            failover: false,
+            takeover: Takeover::None,
             numbered: true,
             progressed: false,
             line: Vec::new(),
@@ -191,8 +205,13 @@ impl ReplicaLink {
     }
 
     /// Makes the next PSYNC ask the peer to take over the mastership.
-    pub fn request_failover(&mut self) {
-        self.failover = true;
+    pub fn request_takeover(&mut self) {
+        self.takeover = Takeover::Wanted { asked: 0 };
+    }
+
+    /// How far that has come.
+    pub fn takeover(&self) -> Takeover {
+        self.takeover
     }
 
     /// The connection was made.
@@ -400,7 +419,8 @@ impl ReplicaLink {
                     ),
                 };
                 let mut words: Vec<&[u8]> = vec![b"PSYNC", replid.as_bytes(), offset.as_bytes()];
-                if self.failover {
+                if let Takeover::Wanted { asked } = &mut self.takeover {
+                    *asked += 1;
                     words.push(b"FAILOVER");
                 }
                 self.outputs.push_front(Queued::Ready(LinkOutput::Send(command(&words))));
@@ -482,16 +502,7 @@ impl ReplicaLink {
             _ => "Master did not respond to command during SYNC handshake",
         };
         self.log(Level::Warning, text.into());
-        self.reject_failover();
         self.retry_later(now_ms);
-    }
-
-    pub(super) fn reject_failover(&mut self) -> bool {
-        let rejected = std::mem::take(&mut self.failover);
-        if rejected {
-            self.put(LinkOutput::FailoverRejected);
-        }
-        rejected
     }
 
     pub(super) fn retry_later(&mut self, now_ms: u64) {

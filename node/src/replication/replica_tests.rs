@@ -249,8 +249,36 @@ fn a_bad_announcement_is_not_retried_in_a_hot_loop() {
 #[test]
 fn a_target_that_refuses_a_failover_is_not_synchronized_from() {
     let mut bench = Bench::new(true, |_| {});
-    bench.link.request_failover();
+    bench.link.request_takeover();
     assert_eq!(bench.shake_hands(), [format!("PSYNC {HERE} 100 FAILOVER")]);
     bench.receive(4, "-ERR PSYNC FAILOVER replid must match my replid.\r\n");
-    assert_eq!(bench.outputs(), ["FailoverRejected", "Close"]);
+    assert_eq!(bench.link.takeover(), Takeover::Refused);
+    assert_eq!(bench.outputs(), ["Close"]);
+}
+
+#[test]
+fn a_target_that_is_a_master_without_having_been_asked_refuses() {
+    let mut bench = Bench::new(true, |_| {});
+    bench.link.request_takeover();
+    bench.shake_hands();
+    bench.receive(4, "-ERR PSYNC FAILOVER can't be sent to a master.\r\n");
+    assert_eq!(bench.link.takeover(), Takeover::Refused);
+}
+
+#[test]
+fn an_answer_that_was_lost_is_asked_for_again() {
+    let mut bench = Bench::new(true, |_| {});
+    bench.link.request_takeover();
+    bench.shake_hands();
+    bench.link.closed(5, "Connection closed by the master");
+    assert_eq!(bench.link.takeover(), Takeover::Wanted { asked: 1 }, "it may have taken over or not");
+    assert_eq!(bench.outputs(), ["Close"]);
+    bench.link.handle_timeout(1_005);
+    assert_eq!(bench.outputs(), ["Connect"]);
+    assert_eq!(bench.shake_hands(), [format!("PSYNC {HERE} 100 FAILOVER")]);
+    bench.receive(1_010, "-ERR PSYNC FAILOVER can't be sent to a master.\r\n");
+    assert_eq!(bench.link.takeover(), Takeover::Granted);
+    assert_eq!(bench.outputs(), [format!("PSYNC {HERE} 100")]);
+    bench.receive(1_011, "+CONTINUE\r\n");
+    assert_eq!(bench.link.state(), LinkState::Connected);
 }

@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 use rand::rngs::StdRng;
 
 use super::Level;
-use super::info::{FailoverState, LinkState, ReplicationInfo, Role, UpstreamInfo};
+use super::failover::Failover;
+use super::info::{LinkState, ReplicationInfo, Role, UpstreamInfo};
 use super::lineage::ReplId;
 use super::master::{Feed, FeedConfig, Upstream};
 use super::payload::Framing;
@@ -23,8 +24,13 @@ use super::stream::{StreamCommand, StreamReader};
 pub enum MasterEvent<'a> {
     /// The master continues our history; the link is up.
     Continued,
-    /// A payload begins, in this frame.
-    StartLoad(Framing),
+    /// A payload begins.
+    StartLoad {
+        /// Its frame.
+        framing: Framing,
+        /// It is a later state of the history that we hold, so that ours may be served meanwhile.
+        same_history: bool,
+    },
     /// A part of the payload.
     Payload(Cow<'a, [u8]>),
     /// The payload is complete.
@@ -46,7 +52,7 @@ pub struct Replication {
     restored: bool,
     /// A GETACK is in the unit under way.
     ack_after_unit: bool,
-    failover: FailoverState,
+    pub(super) failover: Option<Failover>,
 }
 
 /// What INFO shows of a replica's configuration.
@@ -70,7 +76,7 @@ impl Replication {
             stream: StreamReader::default(),
             restored: false,
             ack_after_unit: false,
-            failover: FailoverState::NoFailover,
+            failover: None,
         }
     }
 
@@ -83,10 +89,11 @@ impl Replication {
     }
 
     /// A master was restarted, likewise. To be called before anything is appended to the stream
-    /// (keys that expired while it was down).
-    pub fn restore_master(&mut self, replid: ReplId, offset: u64) {
+    /// (the deletion of keys that expired while it was down).
+    pub fn restore_master(&mut self, replid: ReplId, offset: u64, db: u32) {
         self.feed.lineage.restore_master(replid, offset);
         self.feed.create_backlog();
+        self.stream = StreamReader::at_db(db);
     }
 
     /// REPLICAOF: follows a master. Our own replicas stay until we know whether they have to go.
@@ -100,15 +107,21 @@ impl Replication {
                     "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer."
                         .into(),
                 );
-                // A master's own stream announces its database after every change of hands.
-                if !self.restored {
+                // A master's own stream announces its database after every change of hands. Where we go
+                // back to the history before, its stream goes on where we left it.
+                if !self.feed.lineage.take_back() && !self.restored {
                     self.stream = StreamReader::default();
                 }
+                self.feed.lift_guard("it follows another master");
                 true
             }
         };
         self.restored = false;
-        self.link = Some(ReplicaLink::new(now_ms, config, resumable));
+        let mut link = ReplicaLink::new(now_ms, config, resumable);
+        if self.failover.is_some() {
+            link.request_takeover();
+        }
+        self.link = Some(link);
         self.settle();
     }
 
@@ -218,7 +231,11 @@ impl Replication {
                 self.continue_as(now_ms, replid);
                 Some(MasterEvent::Continued)
             }
-            Some(LinkEvent::StartLoad { payload, .. }) => Some(MasterEvent::StartLoad(payload)),
+            Some(LinkEvent::StartLoad { payload, lineage }) => {
+                let ours = self.feed.lineage.replid();
+                let same_history = lineage.is_some_and(|(replid, _)| replid == ours);
+                Some(MasterEvent::StartLoad { framing: payload, same_history })
+            }
             Some(LinkEvent::Payload(part)) => Some(MasterEvent::Payload(part)),
             Some(LinkEvent::PayloadEnd) => Some(MasterEvent::PayloadEnd),
             Some(LinkEvent::Stream(bytes)) => {
@@ -330,7 +347,7 @@ impl Replication {
     /// When `handle_timeout` wants to be called next.
     pub fn poll_timeout(&self) -> Option<u64> {
         let link = self.link.as_ref().and_then(ReplicaLink::poll_timeout);
-        link.into_iter().chain(self.feed.poll_timeout()).min()
+        link.into_iter().chain(self.failover_deadline()).chain(self.feed.poll_timeout()).min()
     }
 
     /// Does what is due. Whatever has arrived is to be handed in first.
@@ -344,24 +361,16 @@ impl Replication {
         self.stream.db()
     }
 
-    /// Makes the next PSYNC hand the mastership over, and shows it in INFO.
-    pub fn set_failover_state(&mut self, state: FailoverState) {
-        self.failover = state;
-        self.feed.set_failing_over(state != FailoverState::NoFailover);
-        if state == FailoverState::InProgress {
-            self.with_link(ReplicaLink::request_failover);
-        }
-    }
-
     /// The section of INFO.
     pub fn info(&self, now_ms: u64, settings: ReplicaSettings) -> ReplicationInfo {
         let lineage = self.feed.lineage();
         ReplicationInfo {
+            guarded: self.feed.is_guarded(),
             upstream: self.link.as_ref().map(|link| self.upstream_info(now_ms, link, settings)),
             connected_replicas: self.feed.replica_count(),
             good_replicas: self.feed.good_replicas(),
             replicas: self.feed.replica_infos(now_ms),
-            failover: self.failover,
+            failover: self.failover_state(),
             replid: lineage.replid(),
             replid2: lineage.replid2(),
             offset: lineage.offset(),

@@ -226,19 +226,23 @@ impl Feed {
         self.start_snapshot_if_due(now_ms);
     }
 
-    /// A snapshot to sockets that nobody takes any more is not worth finishing.
+    /// A snapshot that nobody takes any more is not worth finishing, unless it is in a file that
+    /// also serves as the save that the save points ask for.
     pub(super) fn abort_snapshot_without_takers(&mut self) {
         if !self.replicas_in(|state| matches!(state, State::WaitEnd(_))).is_empty() {
             return;
         }
         let Phase::Running(running) = &mut self.snapshot.phase else { return };
-        if running.to_sockets && !std::mem::replace(&mut running.aborted, true) {
-            self.log(
-                Level::Warning,
-                "Diskless rdb transfer, last replica dropped, killing fork child.".into(),
-            );
-            self.outputs.push_back(FeedOutput::AbortSnapshot);
+        let worth_it = !running.to_sockets && self.config.save_points;
+        if worth_it || std::mem::replace(&mut running.aborted, true) {
+            return;
         }
+        let text = match running.to_sockets {
+            true => "Diskless rdb transfer, last replica dropped, killing fork child.",
+            false => "No replica waits for the snapshot any more: it is called off.",
+        };
+        self.log(Level::Warning, text.into());
+        self.outputs.push_back(FeedOutput::AbortSnapshot);
     }
 
     fn replicas_in(&self, matches: impl Fn(&State) -> bool) -> Vec<ReplicaId> {

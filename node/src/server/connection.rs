@@ -5,7 +5,7 @@
 //! command leaves a hole in its replies, nothing behind the hole is sent and nothing more is
 //! executed until the task behind it is done.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
@@ -24,6 +24,7 @@ use super::clock;
 use super::outbox::{Close, Mail, Outbox};
 use super::replication::writer::ReplicaWriter;
 use super::shared::Shared;
+use crate::engine::commands::client;
 use crate::engine::execute::{Batch, Executed};
 use crate::engine::request::Hole;
 use crate::engine::session::{Buffers, ClientId};
@@ -112,7 +113,7 @@ enum Turn {
     More,
     /// These holes have to be filled first.
     Holes(Vec<Hole>),
-    /// CLIENT PAUSE holds the next command back.
+    /// A pause holds the next command back.
     Paused,
     /// Close when the replies are out.
     Close,
@@ -207,7 +208,8 @@ impl<S: Socket> Connection<S> {
                     }
                     Turn::Paused => {
                         self.try_flush()?;
-                        self.shared.pause_over().await;
+                        let shared = self.shared.clone();
+                        self.while_waiting(shared.pause_over()).await?;
                     }
                     Turn::Close => return self.flush().await,
                 }
@@ -262,10 +264,11 @@ impl<S: Socket> Connection<S> {
             input_free: self.input.free(),
             output: self.reply.buf.len() - self.sent,
         };
+        batch.session().blocked = false;
         let mut turn = Turn::More;
         for _ in 0..COMMANDS_PER_TURN {
             if self.pipeline.is_empty() {
-                limits.authenticated = batch.session().authenticated;
+                limits.authenticated = batch.may_command();
                 // What a client may send can change when it authenticates.
                 let most = if limits.authenticated { LOOK_AHEAD } else { 1 };
                 match self.pipeline.fill(self.input.pending(), &limits, most) {
@@ -332,8 +335,18 @@ impl<S: Socket> Connection<S> {
 
     /// A replica is sent the stream and nothing else: a reply in it would be taken for a command.
     fn replica_was_answered(&self) -> io::Result<()> {
-        let text = String::from_utf8_lossy(&self.reply.buf);
-        warning!("Replica generated a reply to a command, disconnecting it: {}", text.trim_end());
+        let core = self.shared.lock();
+        let Some(session) = core.engine.clients.get(self.id) else { return Ok(()) };
+        let command = session.last_command.map_or("<unknown>", |command| &command.full_name);
+        if self.reply.buf.first() == Some(&b'-') {
+            let error = String::from_utf8_lossy(&self.reply.buf);
+            let error = error.trim_end();
+            warning!(
+                "== CRITICAL == This master is sending an error to its replica: '{error}' after processing the command '{command}'"
+            );
+        }
+        let client = client::line(session, clock::unix_ms());
+        warning!("Replica generated a reply to command '{command}', disconnecting it: {client}");
         Ok(())
     }
 
@@ -349,21 +362,27 @@ impl<S: Socket> Connection<S> {
             tail = rest;
             self.try_flush()?;
             let shared = self.shared.clone();
-            let mut task = pin!(shared.perform(self.id, hole.task, self.reply.protocol));
-            let bytes = loop {
-                tokio::select! {
-                    bytes = &mut task => break bytes,
-                    event = self.wait(READ_BYTES) => match event? {
-                        Event::Read(0) | Event::Close(Close::Now) => return Err(io::ErrorKind::ConnectionAborted.into()),
-                        Event::Close(Close::AfterReplies) => break task.await,
-                        Event::Read(_) | Event::Progress => {}
-                    },
-                }
-            };
+            let protocol = self.reply.protocol;
+            let bytes = self.while_waiting(shared.perform(self.id, hole.task, protocol)).await?;
             self.reply.buf.extend_from_slice(&bytes);
         }
         self.reply.buf.append(&mut tail);
         self.try_flush()
+    }
+
+    /// Waits for something else than this client, and meanwhile notices what it sends and its end.
+    async fn while_waiting<T>(&mut self, what: impl Future<Output = T>) -> io::Result<T> {
+        let mut what = pin!(what);
+        loop {
+            tokio::select! {
+                value = &mut what => return Ok(value),
+                event = self.wait(READ_BYTES) => match event? {
+                    Event::Read(0) | Event::Close(Close::Now) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                    Event::Close(Close::AfterReplies) => return Ok(what.await),
+                    Event::Read(_) | Event::Progress => {}
+                },
+            }
+        }
     }
 
     /// Writes what it can without waiting.

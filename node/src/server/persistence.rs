@@ -6,14 +6,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redoubt_wire::{notice, warning};
 
 use super::clock;
+use super::pace::{Cancel, Delay};
 use super::shared::{Core, Shared};
-use crate::engine::facts::Loading;
-use crate::engine::load::Loaded;
+use crate::engine::facts::LoadProgress;
+use crate::engine::load::{Loaded, Loading};
 use crate::engine::replication::Restored;
 use crate::persist::rdb::{
     Checksum, FileOptions, Item, Preamble, RdbError, RdbFileWriter, RdbLoader, RdbWriter, ReadOptions,
@@ -32,6 +33,18 @@ pub struct Saving {
     pub last_try_ms: i64,
     /// BGSAVE SCHEDULE waits for the cut to be free.
     pub scheduled: bool,
+    /// Calls off the save that is under way, be it for the RDB file or for replicas.
+    pub running: Option<Arc<Cancel>>,
+}
+
+/// A save was called off.
+#[derive(Debug)]
+pub struct Cancelled;
+
+impl From<Cancelled> for SaveError {
+    fn from(_: Cancelled) -> Self {
+        SaveError::Cancelled
+    }
 }
 
 /// Why a save did not happen.
@@ -40,6 +53,9 @@ pub enum SaveError {
     /// Another cut is in progress.
     #[error("Background save already in progress")]
     Busy,
+    /// It was called off: a shutdown, or a dataset that takes the place of this one.
+    #[error("The save was called off")]
+    Cancelled,
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] RdbError),
@@ -55,14 +71,25 @@ pub fn write_options(core: &Core) -> WriteOptions {
     }
 }
 
+/// The directives of reading.
+pub fn read_options(core: &Core) -> ReadOptions {
+    let config = &core.engine.config;
+    ReadOptions {
+        checksum: config.rdbchecksum,
+        batch_bytes: config.loading_interval_bytes as usize,
+        ..ReadOptions::with_limits(core.engine.value_limits())
+    }
+}
+
 impl Shared {
-    /// Writes the dataset of this instant to the RDB file. Blocks: call it on a thread that may.
+    /// Writes the dataset of this instant to the RDB file. Blocks: call it on a thread that may. A
+    /// failure in the `background` keeps clients from writing; of any other somebody is told.
     ///
     /// # Errors
     /// Another cut in progress, or a file that cannot be written; the old file stays then.
-    pub fn save(&self) -> Result<(), SaveError> {
+    pub fn save(&self, background: bool) -> Result<(), SaveError> {
         let now_ms = clock::unix_ms();
-        let (snapshot, file, name, dirty) = {
+        let (snapshot, file, name, dirty, cancel) = {
             let mut core = self.lock();
             if core.saving() {
                 return Err(SaveError::Busy);
@@ -72,29 +99,35 @@ impl Shared {
             let file = match RdbFileWriter::create(Path::new("."), &options) {
                 Ok(file) => file,
                 Err(error) => {
-                    core.save_ended(now_ms, None);
+                    core.engine.save_failed |= background;
                     warning!("{error}");
                     return Err(error.into());
                 }
             };
             let Some(snapshot) = begin(&mut core, now_ms) else { return Err(SaveError::Busy) };
-            core.engine.facts.persistence.bgsave_since_ms = Some(now_ms);
-            (snapshot, file, core.engine.config.dbfilename.clone(), core.engine.stats.dirty)
+            let cancel = core.snapshot_begun(now_ms);
+            (snapshot, file, core.engine.config.dbfilename.clone(), core.engine.stats.dirty, cancel)
         };
         let started = Instant::now();
-        let result = self.write_out(snapshot, file, &name);
+        let result = self.write_out(snapshot, file, &name, &cancel);
         let mut core = self.lock();
+        core.snapshot_ended();
         core.engine.facts.persistence.last_bgsave_secs = Some(started.elapsed().as_secs());
         match result {
             Ok(bytes) => {
-                core.save_ended(now_ms, Some(dirty));
+                core.save_succeeded(now_ms, dirty);
                 notice!("DB saved on disk ({bytes} bytes)");
                 Ok(())
             }
+            Err(SaveError::Cancelled) => {
+                // Nothing is wrong with the disk, and the last save that was tried still counts.
+                warning!("Background saving was called off");
+                Err(SaveError::Cancelled)
+            }
             Err(error) => {
-                core.save_ended(now_ms, None);
+                core.engine.save_failed |= background;
                 warning!("Background saving error: {error}");
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -104,19 +137,48 @@ impl Shared {
         mut snapshot: Snapshot,
         mut file: RdbFileWriter,
         name: &str,
-    ) -> Result<u64, RdbError> {
+        cancel: &Cancel,
+    ) -> Result<u64, SaveError> {
+        self.walk(&mut snapshot, cancel, &mut |chunk: &[u8]| file.write(chunk).map_err(SaveError::from))?;
+        file.write(&snapshot.finish())?;
+        Ok(file.finish(name)?)
+    }
+
+    /// Walks a cut to its end and passes on what it holds. If that fails or is called off, the rest
+    /// of the walk leaves no mark behind.
+    ///
+    /// # Errors
+    /// The first error of `write`, or that of having been called off.
+    pub fn walk<E: From<Cancelled>>(
+        &self,
+        snapshot: &mut Snapshot,
+        cancel: &Cancel,
+        write: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut delay, mut keys) = (Delay::default(), 0);
         loop {
-            let more = snapshot.turn(&mut self.lock().engine, clock::monotonic_ns);
-            if let Err(error) = snapshot.drain(&mut |chunk: &[u8]| file.write(chunk)) {
-                self.abandon_cut();
-                return Err(error);
-            }
+            let (more, delay_us) = {
+                let mut core = self.lock();
+                core.engine.facts.persistence.bgsave_keys.0 += keys;
+                let more = snapshot.turn(&mut core.engine, clock::monotonic_ns);
+                (more, core.engine.config.rdb_key_save_delay_us)
+            };
+            let drained = match cancel.is_ordered() {
+                true => Err(Cancelled.into()),
+                false => snapshot.drain(write),
+            };
+            keys = match drained {
+                Ok(keys) => keys,
+                Err(error) => {
+                    self.abandon_cut();
+                    return Err(error);
+                }
+            };
+            delay.after(keys, delay_us, cancel);
             if !more {
-                break;
+                return Ok(());
             }
         }
-        file.write(&snapshot.finish())?;
-        file.finish(name)
     }
 
     /// Steps a cut that nobody wants any more to its end.
@@ -141,7 +203,7 @@ impl Shared {
         notice!("Background saving started by pid {}", std::process::id());
         let shared = self.clone();
         tokio::task::spawn_blocking(move || {
-            if shared.save().is_ok() {
+            if shared.save(true).is_ok() {
                 notice!("Background saving terminated with success");
             }
         });
@@ -151,55 +213,73 @@ impl Shared {
     /// Whether a save point is due, or a scheduled save can start.
     pub fn save_point_due(core: &Core, now_ms: i64) -> bool {
         let saving = &core.saving;
-        if core.saving() || core.engine.loading {
+        if core.saving() || core.engine.loading != Loading::No {
+            return false;
+        }
+        if core.engine.save_failed && now_ms - saving.last_try_ms < RETRY_SECS * 1000 {
             return false;
         }
         if saving.scheduled {
             return true;
-        }
-        if core.engine.save_failed && now_ms - saving.last_try_ms < RETRY_SECS * 1000 {
-            return false;
         }
         let seconds = (now_ms - core.engine.facts.persistence.last_save_ms) / 1000;
         let dirty = core.engine.stats.dirty;
         core.engine.config.save.iter().any(|p| dirty >= p.changes && dirty > 0 && seconds > p.seconds as i64)
     }
 
-    /// Loads the RDB file, if there is one. Blocks. Returns what it held.
+    /// Loads the RDB file, if there is one. Blocks. `at_start` says that the node goes on in the
+    /// history that the file tells of.
     ///
     /// # Errors
     /// The file cannot be read or is damaged: the node must not go on as if it had been empty.
-    pub fn load_file(&self) -> Result<Option<LoadFigures>, RdbError> {
+    pub fn load_file(&self, at_start: bool) -> Result<(), RdbError> {
         let path = PathBuf::from(&self.lock().engine.config.dbfilename);
         if !path.exists() {
-            return Ok(None);
+            return Ok(());
         }
-        let options = {
-            let core = self.lock();
-            let limits = core.engine.value_limits();
-            ReadOptions { checksum: core.engine.config.rdbchecksum, ..ReadOptions::with_limits(limits) }
-        };
+        let options = read_options(&self.lock());
         let started = Instant::now();
         let loader = RdbLoader::open(&path, &options)?;
-        self.lock().engine.facts.persistence.loading = Some(Loading {
-            since_ms: clock::unix_ms(),
-            total_bytes: loader.progress().total,
-            ..Loading::default()
-        });
-        let figures = self.load_items(loader);
-        self.lock().engine.facts.persistence.loading = None;
-        let figures = figures?;
+        let figures = self.load_items(loader, at_start, &Cancel::default())?;
         notice!("Done loading RDB, keys loaded: {}, keys expired: {}.", figures.kept, figures.expired);
         notice!("DB loaded from disk: {:.3} seconds", started.elapsed().as_secs_f64());
-        Ok(Some(figures))
+        Ok(())
     }
 
-    /// Puts the items of an RDB into the engine, a bounded number a lock.
-    pub fn load_items(&self, mut loader: RdbLoader) -> Result<LoadFigures, RdbError> {
+    /// Puts the items of an RDB into the engine, a bounded number a lock, and shows the progress in
+    /// INFO. With `restore` the node goes on in the history that the RDB tells of.
+    pub fn load_items(
+        &self,
+        loader: RdbLoader,
+        restore: bool,
+        cancel: &Cancel,
+    ) -> Result<LoadFigures, RdbError> {
+        self.lock().engine.facts.persistence.loading = Some(LoadProgress {
+            since_ms: clock::unix_ms(),
+            total_bytes: loader.progress().total,
+            ..LoadProgress::default()
+        });
+        let figures = self.put_items(loader, restore, cancel);
+        self.lock().engine.facts.persistence.loading = None;
+        figures
+    }
+
+    fn put_items(
+        &self,
+        mut loader: RdbLoader,
+        mut restore: bool,
+        cancel: &Cancel,
+    ) -> Result<LoadFigures, RdbError> {
         let mut figures = LoadFigures::default();
+        let mut delay = Delay::default();
         while let Some(batch) = loader.next() {
             let mut core = self.lock();
             for item in batch? {
+                // All notes stand before the keys; what happens to keys belongs to the history.
+                if restore && !matches!(item, Item::Aux { .. }) {
+                    restore = false;
+                    figures.restored().inspect(|restored| core.engine.restore_history(restored));
+                }
                 match item {
                     Item::Key(key) => {
                         let name = key.key.clone();
@@ -214,13 +294,20 @@ impl Shared {
                             }
                         }
                         let delay_us = core.engine.config.key_load_delay_us;
-                        if delay_us > 0 {
+                        if delay_us != 0 {
                             drop(core);
-                            std::thread::sleep(Duration::from_micros(delay_us as u64));
+                            delay.after(1, delay_us, cancel);
                             core = self.lock();
                         }
                     }
-                    Item::Aux { name, value } => figures.aux(&name, &value),
+                    Item::Aux { name, value } => {
+                        if let (Some(progress), b"used-mem") =
+                            (&mut core.engine.facts.persistence.loading, &*name)
+                        {
+                            progress.rdb_used_mem = text(&value).parse().unwrap_or(0);
+                        }
+                        figures.aux(&name, &value);
+                    }
                     Item::EmptyKey { key, .. } => {
                         warning!("rdbLoadObject skipping empty key: {}", String::from_utf8_lossy(&key));
                     }
@@ -242,6 +329,7 @@ impl Shared {
             if let Some(loading) = &mut facts.loading {
                 loading.loaded_bytes = loader.progress().read;
             }
+            core.engine.settle_stream();
         }
         Ok(figures)
     }
@@ -272,14 +360,17 @@ impl LoadFigures {
     }
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {
-        let text = || String::from_utf8_lossy(value).into_owned();
         match name {
-            b"repl-id" => self.repl_id = Some(text()),
-            b"repl-offset" => self.repl_offset = text().parse().ok(),
-            b"repl-stream-db" => self.stream_db = text().parse().ok(),
+            b"repl-id" => self.repl_id = Some(text(value)),
+            b"repl-offset" => self.repl_offset = text(value).parse().ok(),
+            b"repl-stream-db" => self.stream_db = text(value).parse().ok(),
             _ => {}
         }
     }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Cuts a snapshot of this instant; `None` while there is another.
@@ -287,6 +378,8 @@ pub(super) fn begin(core: &mut Core, now_ms: i64) -> Option<Snapshot> {
     let options = write_options(core);
     let place = core.replication_place();
     let preamble = preamble(place.as_ref(), now_ms);
+    let keys = core.engine.keyspace.len() as u64;
+    core.engine.facts.persistence.bgsave_keys = (0, keys);
     Snapshot::begin(&mut core.engine, &options, &preamble)
 }
 
@@ -313,25 +406,41 @@ impl Core {
         self.engine.facts.persistence.bgsave_since_ms.is_some() || self.engine.keyspace.cutting()
     }
 
-    /// Books the end of a save; `dirty` is the count of changes it holds, if it went well.
-    fn save_ended(&mut self, started_ms: i64, dirty: Option<u64>) {
+    /// A cut was made, for the RDB file or for replicas; what is returned calls off what follows.
+    pub(super) fn snapshot_begun(&mut self, now_ms: i64) -> Arc<Cancel> {
+        let cancel = Arc::new(Cancel::default());
+        self.engine.facts.persistence.bgsave_since_ms = Some(now_ms);
+        self.saving.running = Some(cancel.clone());
+        cancel
+    }
+
+    /// What followed a cut is over.
+    pub(super) fn snapshot_ended(&mut self) {
+        self.engine.facts.persistence.bgsave_since_ms = None;
+        self.engine.facts.persistence.bgsave_keys = (0, 0);
+        self.saving.running = None;
+    }
+
+    /// Calls off the save that is under way, if there is one. Returns whether there is.
+    pub(super) fn call_off_save(&mut self) -> bool {
+        let running = self.saving.running.as_ref();
+        running.inspect(|cancel| cancel.order()).is_some()
+    }
+
+    /// The RDB file holds the dataset as it was at `cut_ms` (Unix time), with `dirty` changes counted.
+    pub(super) fn save_succeeded(&mut self, cut_ms: i64, dirty: u64) {
         let facts = &mut self.engine.facts.persistence;
-        facts.bgsave_since_ms = None;
-        match dirty {
-            Some(dirty) => {
-                facts.last_save_ms = started_ms;
-                facts.saves += 1;
-                self.saving.scheduled = false;
-                self.engine.stats.dirty = self.engine.stats.dirty.saturating_sub(dirty);
-                self.engine.save_failed = false;
-            }
-            None => self.engine.save_failed = true,
-        }
+        facts.last_save_ms = cut_ms;
+        facts.saves += 1;
+        self.saving.scheduled = false;
+        self.engine.stats.dirty = self.engine.stats.dirty.saturating_sub(dirty);
+        self.engine.save_failed = false;
     }
 
     /// Where in the history of writes the dataset stands, for the notes of an RDB.
     pub fn replication_place(&self) -> Option<Place> {
         let replication = &self.engine.replication;
+        let lineage = replication.feed.lineage();
         let stream_db = match replication.link() {
             // A replica goes on where its master's stream was.
             Some(link) if link.is_resumable() => i64::from(replication.stream_db()),
@@ -339,11 +448,13 @@ impl Core {
             // Where no database is selected the next effect selects one, so that any will do.
             None => {
                 replication.feed.backlog()?;
-                self.engine.effects.selected().unwrap_or(0) as i64
+                match lineage.is_unused() {
+                    true => i64::from(replication.stream_db()),
+                    false => self.engine.effects.selected().unwrap_or(0) as i64,
+                }
             }
         };
-        let lineage = replication.feed.lineage();
-        Some(Place { stream_db, id: lineage.replid().to_string(), offset: lineage.offset() as i64 })
+        Some(Place { stream_db, id: lineage.known_replid().to_string(), offset: lineage.offset() as i64 })
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::outbox::{Close, Outbox, Verdict};
 use super::persistence::Saving;
@@ -18,7 +19,7 @@ use super::replication::feeding::Feeding;
 use super::replication::writer::ReplicaWriter;
 use crate::engine::Engine;
 use crate::engine::keyspace::Trash;
-use crate::engine::request::Output;
+use crate::engine::request::{Output, Shutdown};
 use crate::engine::session::ClientId;
 use redoubt_wire::warning;
 
@@ -32,7 +33,7 @@ pub struct Shared {
     pub pidfile: Option<PathBuf>,
     /// Requests to the control thread.
     pub control: UnboundedSender<Control>,
-    /// Told when CLIENT PAUSE ends early.
+    /// Told when a pause ends before its time.
     pub unpaused: Notify,
     /// Wakes the task that drives replication.
     pub replication: Notify,
@@ -59,6 +60,15 @@ pub struct Core {
 /// A request to the control thread.
 #[derive(Debug)]
 pub enum Control {
+    /// SHUTDOWN, or a signal that means it.
+    Shutdown {
+        /// How.
+        options: Shutdown,
+        /// The timer decides when a signal acts, so that DEBUG PAUSE-CRON holds it up.
+        by_signal: bool,
+        /// Gets the error reply, should the process go on.
+        answer: oneshot::Sender<String>,
+    },
     /// SHUTDOWN ABORT.
     AbortShutdown,
 }
@@ -106,6 +116,7 @@ impl Shared {
 
     /// Sends what the engine has for the outside on its way.
     pub fn deliver(&self, core: &mut Core) -> Delivered {
+        core.engine.settle_failover();
         if core.engine.has_outputs() {
             for output in core.engine.take_outputs() {
                 self.route(core, output);
@@ -133,6 +144,8 @@ impl Shared {
                 }
             }
             Output::Close { client, after_reply } => {
+                // What the same batch wrote must not reach it any more.
+                self.stop_feeding(core, client);
                 if let Some(outbox) = core.outboxes.get(&client) {
                     outbox.close(if after_reply { Close::AfterReplies } else { Close::Now });
                 }
@@ -143,7 +156,16 @@ impl Shared {
             }
             Output::AttachReplica { client, replica } => core.feeding.attach(client, replica),
             Output::Acknowledged => self.acknowledged.notify_waiters(),
-            Output::Unpaused => self.unpaused.notify_waiters(),
+            Output::Unpaused => {
+                self.unpaused.notify_waiters();
+                // The master's stream may have been held back.
+                self.replication.notify_one();
+            }
+            Output::FlushedAll => {
+                core.call_off_save();
+                // A crash must not bring back what was deleted as a whole.
+                core.saving.scheduled |= !core.engine.config.save.is_empty();
+            }
             Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
             Output::Log(text) => redoubt_wire::warning!("{text}"),
             Output::ChangeReplicationId => core.engine.replication.feed.renew_history(),

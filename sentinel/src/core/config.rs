@@ -328,9 +328,18 @@ fn apply_to_master(
                 return Err("Same command renamed multiple times with rename-command.".into());
             }
         }
-        "known-replica" | "known-slave" => entry.replicas.push((rest[0].to_string(), port(rest[1])?)),
+        "known-replica" | "known-slave" => {
+            let replica = (rest[0].to_string(), port(rest[1])?);
+            if entry.replicas.contains(&replica) {
+                return Err("Duplicate hostname and port for replica.".into());
+            }
+            entry.replicas.push(replica);
+        }
         // Files of before ids were introduced name Sentinels without one: they will be heard of again.
         "known-sentinel" if rest.len() == 3 => {
+            if entry.sentinels.iter().any(|(_, _, run_id)| run_id == rest[2]) {
+                return Err("Duplicate runid for sentinel.".into());
+            }
             entry.sentinels.push((rest[0].to_string(), port(rest[1])?, rest[2].to_string()));
         }
         _ => {}
@@ -394,6 +403,28 @@ mod tests {
         ];
         for (line, text) in cases {
             assert_eq!(load(&["monitor a 1.2.3.4 1 1", line]).unwrap_err(), (2, text.to_string()), "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_remembered_twice() {
+        let id = "0123456789012345678901234567890123456789";
+        let sentinel = |port: u16| format!("known-sentinel a 1.2.3.7 {port} {id}");
+        for (first, second, text) in [
+            (
+                "known-slave a 1.2.3.5 2",
+                "known-replica a 1.2.3.5 2",
+                "Duplicate hostname and port for replica.",
+            ),
+            (&sentinel(1), &sentinel(2), "Duplicate runid for sentinel."),
+            (
+                "rename-command a CONFIG x",
+                "rename-command a config y",
+                "Same command renamed multiple times with rename-command.",
+            ),
+        ] {
+            let error = load(&["monitor a 1.2.3.4 1 1", first, second]).unwrap_err();
+            assert_eq!(error, (3, text.to_string()));
         }
     }
 

@@ -40,7 +40,8 @@ impl Core {
                 && h.config_epoch == master.config_epoch
                 && (!strict || h.epoch == self.epoch)
         });
-        1 + agrees.count() > (master.peers.len() + 1) / 2
+        let sentinels = master.peers.len() + 1;
+        1 + agrees.count() > sentinels / 2
     }
 
     /// Whether no leader can be at work that we know of: the newest epoch is that of this configuration, or it

@@ -6,7 +6,7 @@
 use super::link::Pending;
 use super::links::HELLO_CHANNEL;
 use super::model::{Addr, OwnHello, Target};
-use super::registry::{Unresolved, Waiting};
+use super::names::{Unresolved, Waiting};
 use super::timers::Ms;
 use super::{Core, Level};
 
@@ -158,13 +158,19 @@ impl Core {
 
     /// A Sentinel that moved has moved for all masters it watches with us.
     fn move_peer_elsewhere(&mut self, m: usize, run_id: &str, addr: &Addr, now: Ms) {
+        let mut moved = 0;
         for other in 0..self.masters.len() {
             let elsewhere = |p: &super::model::Peer| !p.me.addr.same(addr);
             if other != m && self.masters[other].peers.get(run_id).is_some_and(elsewhere) {
                 self.remove_peer(other, run_id);
-                let target = self.add_peer(other, run_id, addr.clone(), now);
-                self.event(Level::Notice, "+sentinel-address-update", other, &target, "");
+                self.add_peer(other, run_id, addr.clone(), now);
+                moved += 1;
             }
+        }
+        if moved > 0 {
+            let tail = format!(" {moved} additional matching instances");
+            let target = Target::Peer(run_id.to_string());
+            self.event(Level::Notice, "+sentinel-address-update", m, &target, &tail);
         }
     }
 }

@@ -145,6 +145,12 @@ impl Link {
         }
     }
 
+    /// Whether all connections that it should have stand.
+    pub fn is_whole(&self) -> bool {
+        self.up().is_some()
+            && !matches!(self.pubsub, Some(ConnState::Down { .. } | ConnState::Connecting { .. }))
+    }
+
     /// One of the two connections.
     pub fn state_mut(&mut self, channel: Channel) -> Option<&mut ConnState> {
         match channel {

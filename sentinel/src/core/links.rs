@@ -8,10 +8,9 @@
 //! A host name is looked up with every attempt, but no attempt waits for the answer: it goes to the
 //! address known so far, and is made anew if the name turns out to have moved.
 
-use std::net::IpAddr;
-
 use super::link::{Channel, ConnId, ConnState, LinkKey, Pending};
 use super::model::{FailoverState, MasterId, Target};
+use super::names::is_ip;
 use super::timers::{Due, Ms, PING_INTERVAL_MS};
 use super::{Core, Level, Output};
 
@@ -63,7 +62,7 @@ impl Core {
                 }
                 Some(ConnState::Down { retry_at }) if due.passed(now, retry_at) => {
                     self.open(key, channel, now);
-                    due.at(now + patience);
+                    due.at(now + patience.min(self.timers.ping_period));
                 }
                 _ => {}
             }
@@ -71,15 +70,15 @@ impl Core {
     }
 
     fn open(&mut self, key: LinkKey, channel: Channel, now: Ms) {
-        let Some(addr) = self.links.get(&key).map(|l| l.addr.clone()) else { return };
-        if channel == Channel::Commands && addr.host.parse::<IpAddr>().is_err() {
-            self.look_up(&addr.host, now);
+        let Some(addr) = self.links.get(&key).map(|link| link.addr.clone()) else { return };
+        if channel == Channel::Commands {
+            self.look_up_again(&addr.host, now);
         }
         let retry_at = now + self.timers.ping_period;
         let id = ConnId(self.fresh_id());
         let Some(link) = self.links.get_mut(&key) else { return };
-        if addr.ip.parse::<IpAddr>().is_err() {
-            // The name has no address yet; when it is found, the connection is made at once.
+        if !is_ip(&addr.ip) {
+            // The name has no address yet; when one is found, the connection is made at once.
             if let Some(state) = link.state_mut(channel) {
                 *state = ConnState::Down { retry_at };
             }

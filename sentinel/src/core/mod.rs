@@ -32,6 +32,7 @@ mod forget;
 mod hello;
 mod links;
 mod monitor;
+mod names;
 mod persist;
 mod registry;
 mod scripts;
@@ -54,7 +55,7 @@ use model::{Addr, Master, MasterId, Role, Target};
 use timers::{Due, HEARTBEAT_MS, Ms, Timers};
 use value::Value;
 
-pub use commands::{SUBCOMMANDS, Subcommand};
+pub use commands::SENTINEL;
 pub use events::{Level, format_directive};
 pub use persist::StateLine;
 pub use scripts::{JobId, ScriptEnd};
@@ -139,7 +140,7 @@ pub enum Output {
     Connect {
         /// Names the attempt and the connection.
         conn: ConnId,
-        /// Where to: `ip` and `port`.
+        /// Where to: its IP and port.
         addr: Addr,
     },
     /// Close a connection. Nothing of it may be handed in afterwards.
@@ -201,7 +202,7 @@ pub enum Output {
         /// The directives that hold the state.
         lines: Vec<StateLine>,
     },
-    /// Look up a host name; answer with `Resolved`.
+    /// Look up a host name; answer with `Resolved`, however long it takes.
     Resolve {
         /// The name.
         host: String,
@@ -229,7 +230,7 @@ pub struct Core {
     persist: persist::Persist,
     scripts: scripts::Scripts,
     tilt: tilt::Tilt,
-    resolver: registry::Resolver,
+    names: names::Names,
     crash_after_election: bool,
     crash_after_promotion: bool,
     executable: fn(&str) -> bool,
@@ -259,7 +260,7 @@ impl Core {
             persist: persist::Persist::default(),
             scripts: scripts::Scripts::default(),
             tilt: tilt::Tilt::new(now),
-            resolver: registry::Resolver::new(resolved),
+            names: names::Names::new(resolved),
             crash_after_election: false,
             crash_after_promotion: false,
             executable: config.executable,

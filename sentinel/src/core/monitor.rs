@@ -3,6 +3,7 @@
 use super::info::Info;
 use super::link::{Channel, ConnId, LinkKey, Pending};
 use super::model::{FailoverState, Instance, MasterId, Reconf, Replica, Role, Target};
+use super::names::Unresolved;
 use super::timers::{Due, INFO_PERIOD_FAST_MS, MAX_PENDING_COMMANDS, Ms, ROLE_POLL_MS};
 use super::value::Value;
 use super::{Core, Level};
@@ -247,8 +248,15 @@ impl Core {
 
     fn discover_replicas(&mut self, m: usize, info: &Info, now: Ms) {
         for (host, port) in &info.replicas {
-            // A name that is still being looked up comes again with the next INFO.
-            let Ok(addr) = self.resolve(host, *port) else { continue };
+            let addr = match self.resolve(host, *port) {
+                Ok(addr) => addr,
+                // It comes again with the next INFO.
+                Err(Unresolved::Pending) => continue,
+                Err(Unresolved::Invalid) => {
+                    self.log(Level::Warning, format!("Failed to resolve hostname '{host}'"));
+                    continue;
+                }
+            };
             if let Some(known) = self.masters[m].replicas.values_mut().find(|r| r.me.addr.same(&addr)) {
                 known.named_at = now;
             } else if let Some(target) = self.add_replica(m, addr, now) {

@@ -91,7 +91,10 @@ impl Core {
         self.persist.usual_ms = (now - self.persist.started_at).max(self.persist.usual_ms / 2);
         let done = result.is_ok();
         match result {
-            Ok(()) => self.persist.durable = seq,
+            Ok(()) => {
+                self.persist.durable = seq;
+                self.log(Level::Notice, "Sentinel new configuration saved on disk".into());
+            }
             Err(error) => {
                 self.log(
                     Level::Warning,
@@ -167,6 +170,7 @@ impl Core {
             ("down-after-milliseconds", cfg.down_after_ms, defaults.default_down_after),
             ("failover-timeout", cfg.failover_timeout_ms, defaults.default_failover_timeout),
             ("parallel-syncs", cfg.parallel_syncs as Ms, 1),
+            ("down-on-refused", cfg.down_on_refused_ms, 0),
         ];
         for (option, value, default) in numbers {
             lines.push(option, name, &[&value.to_string()], value == default);
@@ -184,9 +188,6 @@ impl Core {
         }
         if cfg.reboot_down_after_ms != 0 {
             lines.of("master-reboot-down-after-period", name, &[&cfg.reboot_down_after_ms.to_string()]);
-        }
-        if cfg.down_on_refused_ms != 0 {
-            lines.of("down-on-refused", name, &[&cfg.down_on_refused_ms.to_string()]);
         }
         lines.of("config-epoch", name, &[&master.newest_config_epoch().to_string()]);
         lines.of("leader-epoch", name, &[&master.leader_epoch.to_string()]);

@@ -79,21 +79,6 @@ impl Links {
     }
 }
 
-/// Looks a host name up and reports its address.
-pub(crate) fn look_up(host: String, events: Events) {
-    tokio::spawn(async move {
-        let ip = resolve(&host).await.ok().map(|ip| ip.to_string());
-        drop(events.send(Event::Core(Input::Resolved { host, ip })));
-    });
-}
-
-async fn resolve(host: &str) -> io::Result<IpAddr> {
-    let mut found = tokio::net::lookup_host((host, 0)).await?.map(|a| a.ip()).collect::<Vec<_>>();
-    // A node rarely listens on both families: IPv4 first, as Redis prefers it.
-    found.sort_by_key(|ip| ip.is_ipv6());
-    found.first().copied().ok_or_else(|| io::Error::other(format!("{host} has no address")))
-}
-
 /// What failed.
 enum Ended {
     /// The attempt to connect.
@@ -109,8 +94,8 @@ async fn run(
     queue: UnboundedReceiver<Vec<u8>>,
     events: &Events,
 ) -> Result<(), Ended> {
-    let ip =
-        addr.ip.parse().map_err(|_| Ended::Attempt(io::Error::other(format!("{} is no IP", addr.ip))))?;
+    let no_ip = |_| Ended::Attempt(io::Error::other(format!("'{}' is no IP address", addr.ip)));
+    let ip = addr.ip.parse().map_err(no_ip)?;
     let stream = open(SocketAddr::new(ip, addr.port), source).await.map_err(Ended::Attempt)?;
     let local_ip = stream.local_addr().ok().map(|a| a.ip().to_canonical().to_string());
     drop(events.send(Event::Core(Input::Connected { conn, local_ip })));

@@ -6,6 +6,7 @@ use super::help::{container, help};
 use super::{Cx, Row, table};
 use crate::config::Circumstances;
 use crate::engine::error::{CommandError, Handled};
+use crate::engine::load::Loading;
 use crate::engine::request::Task;
 
 /// The rows of this family.
@@ -43,13 +44,12 @@ fn get(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
 /// CONFIG SET directive value …
 fn set(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     let local_client = is_local(&cx.session.addr);
-    let circumstances = Circumstances { loading: cx.engine.loading, local_client };
+    let loading = cx.engine.loading != Loading::No;
+    let circumstances = Circumstances { loading, local_client };
     let change = cx.engine.config.change(&args[2..], circumstances);
     let change = change.map_err(|error| CommandError::new(error.to_string()))?;
     let changed: Vec<&'static str> = change.rows.iter().map(|row| row.name).collect();
-    let previous = std::mem::replace(&mut cx.engine.config, change.config);
-    let limit = cx.engine.config.slowlog_max_len as usize;
-    cx.engine.slowlog.trim(limit);
+    let previous = cx.engine.adopt(change.config, Some(cx.session));
     if changed.iter().any(|name| needs_the_outside(name)) {
         cx.pend(Task::ConfigApply { changed, previous: Box::new(previous) }, reply);
     } else {
@@ -73,8 +73,10 @@ fn needs_the_outside(name: &str) -> bool {
         name,
         "port"
             | "bind"
+            | "client-output-buffer-limit"
             | "dir"
             | "loglevel"
+            | "master-rejoin-guard"
             | "maxclients"
             | "masterauth"
             | "masteruser"
@@ -91,6 +93,7 @@ fn needs_the_outside(name: &str) -> bool {
             | "repl-timeout"
             | "replica-announce-ip"
             | "replica-announce-port"
+            | "save"
     )
 }
 
@@ -142,6 +145,6 @@ mod tests {
     #[test]
     fn every_name_that_needs_the_outside_is_a_directive() {
         let count = crate::config::rows().filter(|row| needs_the_outside(row.name)).count();
-        assert_eq!(count, 20);
+        assert_eq!(count, 23);
     }
 }

@@ -130,7 +130,8 @@ fn object(cx: &mut Cx<'_>, key: &[u8], reply: &mut Reply) -> Handled {
         _ => String::new(),
     };
     reply.simple(&format!(
-        "Value at:{object:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle}{nodes}",
+        "Value at:{object:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle}{nodes}",
+        super::object::reference_count(cx.engine, object),
         object.encoding_name(),
         super::dump::serialized_length(cx.engine, object),
         object.lru(),

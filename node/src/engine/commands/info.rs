@@ -10,7 +10,8 @@ use super::{COMMANDS, Cx, Row, table};
 use crate::config::Supervised;
 use crate::engine::Engine;
 use crate::engine::error::Handled;
-use crate::engine::facts::{Loading, REDIS_VERSION, REDOUBT_VERSION};
+use crate::engine::facts::{LoadProgress, REDIS_VERSION, REDOUBT_VERSION, ShutdownPhase};
+use crate::engine::load::Loading;
 use crate::engine::session::{Buffers, Class};
 use crate::replication::info::ReplicationInfo;
 use crate::replication::role::ReplicaSettings;
@@ -114,8 +115,8 @@ fn server(cx: &Cx<'_>, out: &mut Lines) {
         ("config_file", &process.config_file),
         ("io_threads_active", &u8::from(config.io_threads > 1)),
     ]);
-    if let Some(shutdown_ms) = process.shutdown_ms {
-        out.field("shutdown_in_milliseconds", &(shutdown_ms - engine.now_ms));
+    if let Some(ShutdownPhase::WaitsUntil(end_ms)) = process.shutdown {
+        out.field("shutdown_in_milliseconds", &(end_ms - engine.now_ms));
     }
     for (i, listener) in process.listeners.iter().enumerate() {
         out.field(&format!("listener{i}"), listener);
@@ -131,7 +132,7 @@ fn clients(cx: &Cx<'_>, out: &mut Lines) {
         ("maxclients", &cx.engine.config.maxclients),
         ("client_recent_max_input_buffer", &largest(|b| b.input)),
         ("client_recent_max_output_buffer", &largest(|b| b.output)),
-        ("blocked_clients", &0),
+        ("blocked_clients", &sessions.iter().filter(|s| s.blocked).count()),
         ("tracking_clients", &0),
         ("clients_in_timeout_table", &0),
         ("total_blocking_keys", &0),
@@ -146,8 +147,8 @@ fn persistence(cx: &Cx<'_>, out: &mut Lines) {
     let percent = if total == 0 { 0.0 } else { done as f64 / total as f64 * 100.0 };
     let running_secs = p.bgsave_since_ms.map_or(-1, |since| (engine.now_ms - since).max(0) / 1000);
     out.fields(&[
-        ("loading", &u8::from(engine.loading)),
-        ("async_loading", &0),
+        ("loading", &u8::from(engine.loading == Loading::Exclusive)),
+        ("async_loading", &u8::from(engine.loading == Loading::Async)),
         ("current_cow_peak", &0),
         ("current_cow_size", &0),
         ("current_cow_size_age", &0),
@@ -182,8 +183,8 @@ fn persistence(cx: &Cx<'_>, out: &mut Lines) {
     }
 }
 
-fn load_progress(loading: &Loading, now_ms: i64, out: &mut Lines) {
-    let Loading { since_ms, total_bytes, loaded_bytes, rdb_used_mem } = *loading;
+fn load_progress(loading: &LoadProgress, now_ms: i64, out: &mut Lines) {
+    let LoadProgress { since_ms, total_bytes, loaded_bytes, rdb_used_mem } = *loading;
     let percent = if total_bytes == 0 { 0.0 } else { loaded_bytes as f64 / total_bytes as f64 * 100.0 };
     let elapsed = ((now_ms - since_ms).max(0) / 1000) as u64;
     let left = total_bytes.saturating_sub(loaded_bytes);
@@ -201,6 +202,7 @@ fn load_progress(loading: &Loading, now_ms: i64, out: &mut Lines) {
 fn stats(cx: &Cx<'_>, out: &mut Lines) {
     let (s, rates) = (&cx.engine.stats, &cx.engine.facts.rates);
     let syncs = cx.engine.replication.feed.stats();
+    let denials = cx.engine.acl.denials();
     out.fields(&[
         ("total_connections_received", &s.connections_received),
         ("total_commands_processed", &s.commands),
@@ -233,7 +235,7 @@ fn stats(cx: &Cx<'_>, out: &mut Lines) {
         ("latest_fork_usec", &0),
         ("total_forks", &0),
         ("migrate_cached_sockets", &0),
-        ("slave_expires_tracked_keys", &0),
+        ("slave_expires_tracked_keys", &cx.engine.own_expiring.len()),
         ("active_defrag_hits", &0),
         ("active_defrag_misses", &0),
         ("active_defrag_key_hits", &0),
@@ -246,10 +248,10 @@ fn stats(cx: &Cx<'_>, out: &mut Lines) {
         ("unexpected_error_replies", &0),
         ("total_error_replies", &s.error_replies),
         ("dump_payload_sanitizations", &0),
-        ("acl_access_denied_auth", &s.auth_denied),
-        ("acl_access_denied_cmd", &0),
-        ("acl_access_denied_key", &0),
-        ("acl_access_denied_channel", &0),
+        ("acl_access_denied_auth", &denials.auth),
+        ("acl_access_denied_cmd", &denials.commands),
+        ("acl_access_denied_key", &denials.keys),
+        ("acl_access_denied_channel", &denials.channels),
     ]);
 }
 

@@ -40,7 +40,9 @@ const MEANINGFUL_BYTES: usize = 5 << 20;
 #[derive(Debug)]
 struct Breakdown {
     memory: Memory,
+    /// What is held for the stream, within `repl-backlog-size`.
     backlog: usize,
+    /// Connections of replicas, and what is held for the stream beyond that.
     replicas: usize,
     normal: usize,
     /// By database: the table's own memory.
@@ -62,8 +64,8 @@ impl Breakdown {
         let backlog = cx.engine.replication.feed.backlog_info();
         Breakdown {
             memory: (cx.engine.facts.memory)(),
-            backlog: if backlog.active { backlog.size as usize } else { 0 },
-            replicas: of(Class::Replica),
+            backlog: backlog.memory_bytes.min(backlog.size as usize),
+            replicas: of(Class::Replica) + backlog.memory_bytes.saturating_sub(backlog.size as usize),
             normal: of(Class::Normal),
             tables: (0..keyspace.databases()).map(|db| keyspace.table(db).memory_overhead()).collect(),
             keys: keyspace.len(),
@@ -151,7 +153,7 @@ pub(super) fn info_section(cx: &Cx<'_>, out: &mut Lines) {
         ("mem_fragmentation_bytes", &(m.rss as i64 - m.used as i64)),
         ("mem_not_counted_for_evict", &0),
         ("mem_replication_backlog", &b.backlog),
-        ("mem_total_replication_buffers", &b.backlog),
+        ("mem_total_replication_buffers", &cx.engine.replication.feed.backlog_info().memory_bytes),
         ("mem_clients_slaves", &b.replicas),
         ("mem_clients_normal", &b.normal),
         ("mem_cluster_links", &0),

@@ -4,7 +4,10 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::help::{container, help};
 use super::{Cx, Row, table};
+use crate::config::MaxmemoryPolicy;
+use crate::engine::Engine;
 use crate::engine::error::{CommandError, Handled};
+use crate::engine::keyspace::object::{Object, ValueRef};
 use crate::engine::lru::lfu_decayed;
 
 /// The rows of this family.
@@ -25,7 +28,7 @@ const HELP: &[&str] = &[
     "IDLETIME <key>",
     "    Tell for how many seconds the key was not used (without an LFU policy).",
     "REFCOUNT <key>",
-    "    Tell how many hold the value: 1, as nothing is shared.",
+    "    Tell how many hold the value: 1, or 2147483647 for the small integers that Redis shares.",
 ];
 
 /// OBJECT ENCODING key.
@@ -34,12 +37,33 @@ fn encoding(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     Ok(())
 }
 
+/// Small integers from 0 up to here are one object each for all keys in Redis.
+const SHARED_INTEGERS: i64 = 10_000;
+/// The count of references that Redis tells of those.
+const SHARED_REFCOUNT: i64 = i32::MAX as i64;
+
+/// How many keys hold the value of `object`, as Redis would tell. Here every key has a value of
+/// its own, and a small integer takes no allocation that could be shared.
+pub(super) fn reference_count(engine: &Engine, object: &Object) -> i64 {
+    use MaxmemoryPolicy::{AllkeysLfu, AllkeysLru, VolatileLfu, VolatileLru};
+    // Shared objects have no access field of their own, so that such a policy could not use them.
+    let policy = engine.config.maxmemory_policy;
+    let shares = engine.config.maxmemory == 0
+        || !matches!(policy, AllkeysLfu | AllkeysLru | VolatileLfu | VolatileLru);
+    match object.value() {
+        ValueRef::Int(n) if shares && (0..SHARED_INTEGERS).contains(&n) => SHARED_REFCOUNT,
+        _ => 1,
+    }
+}
+
 /// OBJECT REFCOUNT key.
 fn refcount(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
-    match cx.peek(args[2]) {
-        Some(_) => reply.integer(1),
-        None => reply.null(),
+    if cx.peek(args[2]).is_none() {
+        reply.null();
+        return Ok(());
     }
+    let object = cx.engine.keyspace.find(cx.session.db, args[2]);
+    reply.integer(object.map_or(1, |object| reference_count(cx.engine, object)));
     Ok(())
 }
 
@@ -92,5 +116,21 @@ mod tests {
         assert_eq!(h.run("OBJECT ENCODING k"), "$6\r\nembstr\r\n");
         assert_eq!(h.run("OBJECT ENCODING none"), "$-1\r\n");
         assert_eq!(h.run("OBJECT REFCOUNT k"), ":1\r\n");
+    }
+
+    #[test]
+    fn small_integers_count_as_shared_unless_the_policy_needs_their_access_times() {
+        let mut h = Harness::new();
+        h.run("MSET zero 0 top 9999 beyond 10000 negative -1 text a");
+        for (key, count) in
+            [("zero", i32::MAX), ("top", i32::MAX), ("beyond", 1), ("negative", 1), ("text", 1)]
+        {
+            assert_eq!(h.run(&format!("OBJECT REFCOUNT {key}")), format!(":{count}\r\n"), "{key}");
+        }
+        h.run("CONFIG SET maxmemory 100mb");
+        assert_eq!(h.run("OBJECT REFCOUNT zero"), ":2147483647\r\n");
+        h.run("CONFIG SET maxmemory-policy allkeys-lru");
+        assert_eq!(h.run("OBJECT REFCOUNT zero"), ":1\r\n");
+        assert_eq!(h.run("OBJECT REFCOUNT none"), "$-1\r\n");
     }
 }

@@ -8,16 +8,18 @@ use redoubt_wire::resp::reply::Reply;
 use super::args::{self, is};
 use super::{Cx, Row, client, table};
 use crate::engine::Role;
-use crate::engine::error::{CommandError, Handled};
+use crate::engine::error::{CommandError, Handled, SYNTAX};
 use crate::engine::request::{Output, Task};
 use crate::engine::session::Class;
 use crate::replication::Level;
-use crate::replication::info;
+use crate::replication::failover::FailoverRequest;
+use crate::replication::info::{self, FailoverState};
 use crate::replication::master::SyncRequest;
 use crate::replication::options::Replconf;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
+    (&table::FAILOVER, failover),
     (&table::PSYNC, psync),
     (&table::REPLCONF, replconf),
     (&table::REPLICAOF, replicaof),
@@ -30,12 +32,17 @@ pub const ROWS: &[Row] = &[
 
 /// REPLICAOF host port, REPLICAOF NO ONE. Both take effect at once, in the midst of EXEC as well.
 fn replicaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    if cx.engine.replication.failover_state() != FailoverState::NoFailover {
+        return Err(CommandError::new("ERR REPLICAOF not allowed while failing over."));
+    }
     let client = client::line(cx.session, cx.now_ms());
     if is(args[1], "no") && is(args[2], "one") {
         if cx.engine.promote() {
             let text = format!("MASTER MODE enabled (user request from '{client}')");
             cx.engine.replication.feed.log(Level::Notice, text);
             cx.engine.output(Output::RoleChanged);
+        } else {
+            cx.engine.replication.feed.lift_guard(&format!("user request from '{client}'"));
         }
         reply.ok();
         return Ok(());
@@ -58,6 +65,47 @@ fn replicaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     cx.engine.follow(host, port);
     cx.engine.replication.feed.log(Level::Notice, text);
     cx.engine.output(Output::RoleChanged);
+    reply.ok();
+    Ok(())
+}
+
+/// FAILOVER [TO host port [FORCE]] [TIMEOUT milliseconds], FAILOVER ABORT.
+fn failover(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
+    if args.len() == 2 && is(args[1], "abort") {
+        if !cx.engine.abort_failover() {
+            return Err(CommandError::new("ERR No failover in progress."));
+        }
+        reply.ok();
+        return Ok(());
+    }
+    let mut request = FailoverRequest::default();
+    let mut target: Option<(String, i64)> = None;
+    let mut options = &args[1..];
+    loop {
+        options = match options {
+            [] => break,
+            [word, timeout, rest @ ..] if is(word, "timeout") && request.timeout_ms == 0 => {
+                let timeout = args::int(timeout)?;
+                if timeout <= 0 {
+                    return Err(CommandError::new("ERR FAILOVER timeout must be greater than 0"));
+                }
+                request.timeout_ms = timeout as u64;
+                rest
+            }
+            [word, host, port, rest @ ..] if is(word, "to") && target.is_none() => {
+                target = Some((String::from_utf8_lossy(host).into_owned(), args::int(port)?));
+                rest
+            }
+            [word, rest @ ..] if is(word, "force") && !request.force => {
+                request.force = true;
+                rest
+            }
+            _ => return Err(SYNTAX),
+        };
+    }
+    // No replica has a port that is none.
+    request.target = target.map(|(host, port)| (host, u16::try_from(port).unwrap_or(0)));
+    cx.engine.start_failover(request).map_err(CommandError::new)?;
     reply.ok();
     Ok(())
 }
@@ -118,6 +166,9 @@ fn psync(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
         let now_ms = cx.engine.monotonic_ms();
         cx.engine.replication.take_over(now_ms, args[1]).map_err(CommandError::new)?;
         cx.engine.promoted();
+        let client = client::line(cx.session, cx.now_ms());
+        let text = format!("MASTER MODE enabled (failover request from '{client}')");
+        cx.engine.replication.feed.log(Level::Notice, text);
         cx.engine.output(Output::RoleChanged);
     }
     attach(cx, Some((args[1], args[2])), reply)
@@ -245,6 +296,70 @@ mod tests {
         assert!(h.run("WAIT 0 0").starts_with("-ERR WAIT cannot be used with replica"));
         assert_eq!(h.run("REPLICAOF no one"), "+OK\r\n");
         assert_eq!(h.run("ROLE"), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+    }
+
+    #[test]
+    fn one_transaction_may_change_the_role_there_and_back() {
+        let mut h = Harness::new();
+        for line in ["MULTI", "SET k 1", "REPLICAOF localhost 7000", "SET k 2", "REPLICAOF NO ONE", "SET k 3"]
+        {
+            h.run(line);
+        }
+        assert_eq!(h.run("EXEC"), "*5\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
+        h.engine.settle_stream();
+        assert_eq!(h.run("GET k"), "$1\r\n3\r\n");
+        assert!(h.run("INFO replication").contains("master_repl_offset:2\r\n"));
+    }
+
+    #[test]
+    fn failover_says_what_stands_against_it() {
+        let mut h = Harness::new();
+        for (line, error) in [
+            ("FAILOVER ABORT", "ERR No failover in progress."),
+            ("FAILOVER", "ERR FAILOVER requires connected replicas."),
+            ("FAILOVER TIMEOUT 0", "ERR FAILOVER timeout must be greater than 0"),
+            ("FAILOVER TIMEOUT x", "ERR value is not an integer or out of range"),
+            ("FAILOVER TO host x", "ERR value is not an integer or out of range"),
+            ("FAILOVER TO host", "ERR syntax error"),
+            ("FAILOVER FORCE FORCE", "ERR syntax error"),
+            ("FAILOVER NOW", "ERR syntax error"),
+        ] {
+            assert_eq!(h.run(line), format!("-{error}\r\n"), "{line}");
+        }
+        let replica = h.connect();
+        h.run_as(replica, "REPLCONF listening-port 7001");
+        h.run_as(replica, "PSYNC ? -1");
+        let online = "ERR FAILOVER target replica is not online.";
+        let unknown = "ERR FAILOVER target HOST and PORT is not a replica.";
+        let force = "ERR FAILOVER with force option requires both a timeout and target HOST and IP.";
+        for (line, error) in [
+            ("FAILOVER TO 127.0.0.1 7001", online),
+            ("FAILOVER TO 127.0.0.1 7002", unknown),
+            ("FAILOVER TO 127.0.0.1 70000", unknown),
+            ("FAILOVER FORCE TIMEOUT 100", force),
+            ("FAILOVER TO 127.0.0.1 7001 FORCE", force),
+        ] {
+            assert_eq!(h.run(line), format!("-{error}\r\n"), "{line}");
+        }
+        h.run("REPLICAOF 10.0.0.1 6379");
+        assert_eq!(h.run("FAILOVER"), "-ERR FAILOVER is not valid when server is a replica.\r\n");
+    }
+
+    #[test]
+    fn a_failover_holds_writes_back_and_refuses_replicaof_until_it_is_aborted() {
+        let mut h = Harness::new();
+        let replica = h.connect();
+        h.run_as(replica, "PSYNC ? -1");
+        assert_eq!(h.run("FAILOVER TIMEOUT 60000"), "+OK\r\n");
+        assert!(h.run("INFO replication").contains("master_failover_state:waiting-for-sync\r\n"));
+        assert_eq!(h.run("FAILOVER"), "-ERR FAILOVER already in progress.\r\n");
+        assert_eq!(h.run("REPLICAOF NO ONE"), "-ERR REPLICAOF not allowed while failing over.\r\n");
+        let other = h.connect();
+        assert_eq!(h.run_as(other, "PSYNC ? -1"), "-NOMASTERLINK Can't SYNC while failing over\r\n");
+        assert!(h.engine.writes_paused());
+        assert_eq!(h.run("FAILOVER ABORT"), "+OK\r\n");
+        assert!(!h.engine.writes_paused());
+        assert!(h.run("INFO replication").contains("master_failover_state:no-failover\r\n"));
     }
 
     #[test]

@@ -1,23 +1,21 @@
-//! Commands on the node as a whole: COMMAND, TIME, saving, SHUTDOWN, MONITOR, ACL.
+//! Commands on the node as a whole: COMMAND, TIME, saving, SHUTDOWN, MONITOR.
 
 use std::sync::LazyLock;
 
 use redoubt_wire::resp::reply::Reply;
 
 use super::args::is;
-use super::help::{container, help};
+use super::help::help;
 use super::introspection::{COMMAND_HELP, Catalogue};
 use super::spec::CommandSpec;
 use super::{COMMANDS, Cx, Row, table};
 use crate::engine::error::{CommandError, Handled, SYNTAX};
+use crate::engine::facts::ShutdownPhase;
 use crate::engine::request::{Output, Shutdown, Task};
 use crate::engine::session::Class;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
-    (&table::ACL, container),
-    (&table::ACL_HELP, |_, args, reply| help(args, ACL_HELP, reply)),
-    (&table::ACL_WHOAMI, whoami),
     (&table::BGSAVE, bgsave),
     (&table::COMMAND, |_, _, reply| {
         catalogue().info_of_all(reply);
@@ -52,8 +50,6 @@ pub const ROWS: &[Row] = &[
     (&table::TIME, time),
 ];
 
-const ACL_HELP: &[&str] = &["WHOAMI", "    Tell the user of this connection."];
-
 /// The commands that have a handler, as COMMAND shows them.
 fn catalogue() -> Catalogue<'static> {
     static SPECS: LazyLock<Vec<&'static CommandSpec>> = LazyLock::new(|| {
@@ -68,12 +64,6 @@ fn command_info(_cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled 
         [] => catalogue().info_of_all(reply),
         names => catalogue().info(names, reply),
     }
-    Ok(())
-}
-
-/// ACL WHOAMI.
-fn whoami(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
-    reply.bulk(cx.session.user.as_bytes());
     Ok(())
 }
 
@@ -124,13 +114,14 @@ fn shutdown(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
         }
     }
     if !abort {
+        cx.engine.facts.process.shutdown.get_or_insert(ShutdownPhase::Requested);
         cx.pend(Task::Shutdown(how), reply);
         return Ok(());
     }
     if how != Shutdown::default() {
         return Err(SYNTAX);
     }
-    if cx.engine.facts.process.shutdown_ms.is_none() {
+    if cx.engine.facts.process.shutdown.is_none() {
         return Err(CommandError::new("ERR No shutdown in progress."));
     }
     cx.engine.output(Output::AbortShutdown);
@@ -181,5 +172,8 @@ mod tests {
         let holes = h.engine.take_holes();
         let how = Shutdown { save: Some(false), now: false, force: true };
         assert!(matches!(holes[0].task, Task::Shutdown(asked) if asked == how));
+        assert!(h.session().blocked);
+        assert_eq!(h.run("SHUTDOWN ABORT"), "+OK\r\n");
+        assert!(matches!(h.engine.take_outputs()[..], [Output::AbortShutdown]));
     }
 }

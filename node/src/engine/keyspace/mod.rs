@@ -211,6 +211,41 @@ impl Keyspace {
         keys
     }
 
+    /// As many databases, hashed alike and empty.
+    pub fn empty_like(&self) -> Keyspace {
+        let db = |_: &Db| Db {
+            table: Table::new(self.hasher.clone()),
+            cut: None,
+            expire_cursor: 0,
+            avg_ttl_ms: 0,
+        };
+        Keyspace {
+            dbs: self.dbs.iter().map(db).collect(),
+            cut: None,
+            trash: Vec::new(),
+            hasher: self.hasher.clone(),
+        }
+    }
+
+    /// Takes over the tables of `other`, made by [`Keyspace::empty_like`]; our own have to be empty.
+    /// They are not part of a cut in progress.
+    pub fn adopt(&mut self, other: Keyspace) {
+        debug_assert!(
+            self.is_empty() && other.cut.is_none(),
+            "only a fresh dataset takes an empty one's place"
+        );
+        self.trash.extend(other.trash);
+        for (slot, db) in self.dbs.iter_mut().zip(other.dbs) {
+            *slot = db;
+        }
+    }
+
+    /// Leaves all of `other` to be freed outside of the lock.
+    pub fn discard_all(&mut self, other: Keyspace) {
+        self.trash.extend(other.trash);
+        self.trash.extend(other.dbs.into_iter().map(|db| Trash::Table(db.table)));
+    }
+
     /// Exchanges two databases.
     pub fn swap(&mut self, a: usize, b: usize) {
         self.dbs.swap(a, b);

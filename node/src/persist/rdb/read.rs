@@ -30,12 +30,17 @@ pub struct ReadOptions {
     pub max_string: usize,
     /// In which form to build lists and sets.
     pub limits: ValueLimits,
+    /// How many bytes of keys and values a loader hands over at a time.
+    pub batch_bytes: usize,
 }
+
+/// The most that a loader hands over at a time, in bytes.
+pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 
 impl ReadOptions {
     /// The default directives, with checksums counting.
     pub fn with_limits(limits: ValueLimits) -> Self {
-        ReadOptions { checksum: true, max_string: 512 << 20, limits }
+        ReadOptions { checksum: true, max_string: 512 << 20, limits, batch_bytes: BATCH_BYTES_MAX }
     }
 }
 

@@ -353,7 +353,6 @@ impl World {
                     self.close(id, true);
                 }
             }
-            LinkOutput::FailoverRejected => self.nodes[who].log.push("failover rejected".into()),
         }
     }
 
@@ -475,7 +474,7 @@ impl World {
                     let lineage = node.repl.feed.lineage();
                     self.truth.check(who, lineage.replid(), lineage.offset(), node.data.digest);
                 }
-                MasterEvent::StartLoad(_) => node.loading = Some(Loading::default()),
+                MasterEvent::StartLoad { .. } => node.loading = Some(Loading::default()),
                 MasterEvent::Payload(part) => {
                     node.loading.as_mut().expect("a load has started").payload.extend_from_slice(&part);
                 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use redoubt_wire::warning;
 
 use super::super::clock;
+use super::super::pace::Cancel;
 use super::super::shared::{Core, Delivered, Shared};
-use super::snapshot::{self, Transfer};
+use super::snapshot;
 use super::write_log;
 use super::writer::ReplicaWriter;
 use crate::engine::commands::client;
@@ -23,7 +24,7 @@ use crate::replication::master::{CloseReason, FeedOutput, ReplicaId};
 pub struct Feeding {
     replicas: HashMap<ReplicaId, Fed>,
     /// The snapshot for replicas that is under way.
-    pub(super) transfer: Option<Arc<Transfer>>,
+    pub(super) transfer: Option<Arc<Cancel>>,
     /// The last snapshot that went to a file, for those who are sent it.
     pub(super) file: Option<Arc<File>>,
     /// What is to be started.
@@ -100,13 +101,18 @@ impl Shared {
         }
     }
 
-    /// Tells of the end of a connection.
-    pub fn disconnect(&self, client: ClientId) {
-        let mut core = self.lock();
+    /// If the client is a replica, it is sent nothing more, and the backlog is not held for it.
+    pub(in super::super) fn stop_feeding(&self, core: &mut Core, client: ClientId) {
         if let Some(writer) = core.feeding.detach(client) {
             writer.close();
             self.writers.write().retain(|other| !Arc::ptr_eq(other, &writer));
         }
+    }
+
+    /// Tells of the end of a connection.
+    pub fn disconnect(&self, client: ClientId) {
+        let mut core = self.lock();
+        self.stop_feeding(&mut core, client);
         core.disconnect(client);
         let _ = self.deliver(&mut core);
     }
@@ -144,7 +150,7 @@ impl Core {
             }
             FeedOutput::AbortSnapshot => {
                 if let Some(transfer) = &self.feeding.transfer {
-                    transfer.abort();
+                    transfer.order();
                 }
             }
             FeedOutput::Append(commands) => {

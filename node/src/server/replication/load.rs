@@ -17,9 +17,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redoubt_wire::{notice, warning};
 use tokio::task::JoinHandle;
 
-use super::super::persistence::LoadFigures;
+use super::super::pace::Cancel;
+use super::super::persistence::{LoadFigures, read_options};
 use super::super::shared::Shared;
-use crate::persist::rdb::{RdbLoader, ReadOptions};
+use crate::engine::load::Loading;
+use crate::persist::rdb::RdbLoader;
 
 /// With more than this much of the payload pending the socket is not read.
 const PENDING_BYTES: usize = 4 << 20;
@@ -31,6 +33,7 @@ pub(super) struct Loader {
     pending: Arc<AtomicUsize>,
     /// Straight from the socket rather than through a file.
     pub(super) direct: bool,
+    cancel: Arc<Cancel>,
     thread: JoinHandle<()>,
 }
 
@@ -67,10 +70,11 @@ impl Loader {
             at: 0,
             ended: false,
         };
-        let shared = shared.clone();
+        let cancel = Arc::new(Cancel::default());
+        let (shared, order) = (shared.clone(), cancel.clone());
         let thread =
-            tokio::task::spawn_blocking(move || finish(&shared, direct, load(&shared, direct, source)));
-        Loader { parts: Some(sender), pending, direct, thread }
+            tokio::task::spawn_blocking(move || finish(&shared, load(&shared, direct, source, &order)));
+        Loader { parts: Some(sender), pending, direct, cancel, thread }
     }
 
     /// Passes a part on.
@@ -99,6 +103,7 @@ impl Loader {
     /// The rest will not come: waits for the thread's end.
     pub(super) async fn abandon(mut self) {
         self.parts = None;
+        self.cancel.order();
         if let Err(fault) = self.thread.await {
             std::panic::resume_unwind(fault.into_panic());
         }
@@ -153,13 +158,11 @@ impl Read for Source {
     }
 }
 
-fn load(shared: &Shared, direct: bool, source: Source) -> Result<LoadFigures, LoadError> {
+fn load(shared: &Shared, direct: bool, source: Source, cancel: &Cancel) -> Result<LoadFigures, LoadError> {
     let (options, dbfilename, discard) = {
         let core = shared.lock();
         let config = &core.engine.config;
-        let limits = core.engine.value_limits();
-        let options = ReadOptions { checksum: config.rdbchecksum, ..ReadOptions::with_limits(limits) };
-        (options, config.dbfilename.clone(), config.rdb_del_sync_files && config.save.is_empty())
+        (read_options(&core), config.dbfilename.clone(), config.rdb_del_sync_files && config.save.is_empty())
     };
     let loader = if direct {
         RdbLoader::spawn(source, 0, &options).map_err(LoadError::Thread)?
@@ -176,7 +179,7 @@ fn load(shared: &Shared, direct: bool, source: Source) -> Result<LoadFigures, Lo
         }
         loader
     };
-    Ok(shared.load_items(loader)?)
+    Ok(shared.load_items(loader, false, cancel)?)
 }
 
 /// Writes the payload to a file that takes the place of the RDB file once it is whole.
@@ -212,27 +215,21 @@ fn receive(mut source: Source, target: &PathBuf) -> Result<(), LoadError> {
 }
 
 /// Tells the link what became of its payload.
-fn finish(shared: &Shared, direct: bool, result: Result<LoadFigures, LoadError>) {
+fn finish(shared: &Shared, result: Result<LoadFigures, LoadError>) {
     let mut core = shared.lock();
-    let now_ms = core.engine.monotonic_ms();
-    let begun = direct || core.engine.replication.link().is_some_and(|link| link.is_loading());
-    match result {
-        Ok(figures) => {
-            let db = u32::try_from(figures.stream_db.unwrap_or(0)).unwrap_or(0);
-            if !core.engine.replication.load_succeeded(now_ms, db) {
-                core.engine.flush_all();
-            }
-        }
+    let db = match result {
+        Ok(figures) => Some(u32::try_from(figures.stream_db.unwrap_or(0)).unwrap_or(0)),
         Err(error) => {
             warning!("Failed trying to load the MASTER synchronization DB: {error}");
-            if begun {
-                core.engine.flush_all();
-            }
-            core.engine.replication.load_failed(now_ms);
+            None
         }
-    }
-    if begun {
-        core.engine.loading = false;
+    };
+    if core.engine.loading != Loading::No {
+        core.engine.end_loading(db);
+    } else {
+        // It ended before anything was put in.
+        let now_ms = core.engine.monotonic_ms();
+        core.engine.replication.load_failed(now_ms);
     }
     let _ = shared.deliver(&mut core);
     shared.replication.notify_one();

@@ -23,10 +23,12 @@ use super::super::clock;
 use super::super::outbox::{Mail, Outbox};
 use super::super::shared::{Core, Shared};
 use super::feeding::Job;
+use super::lineage_file::LineageFile;
 use super::load::Loader;
 use super::{snapshot, write_log};
-use crate::engine::session::{Class, ClientId};
-use crate::replication::info::{FailoverState, LinkState};
+use crate::engine::execute::Executed;
+use crate::engine::session::ClientId;
+use crate::replication::info::LinkState;
 use crate::replication::replica::LinkOutput;
 use crate::replication::role::MasterEvent;
 
@@ -73,6 +75,8 @@ struct Driver {
     /// To be written to the master.
     output: Vec<u8>,
     loader: Option<Loader>,
+    /// The payload that arrives is a later state of our own history.
+    same_history: bool,
     /// A loader whose payload will not be completed.
     abandoned: Option<Loader>,
     /// The client that the stream's commands run as, while the link is up.
@@ -84,7 +88,10 @@ struct Driver {
     /// There are more commands in the stream that arrived.
     more: bool,
     command: Command,
+    /// A pause holds the command back; whether it ends its unit.
+    held: Option<bool>,
     reply: Reply,
+    lineage_file: LineageFile,
 }
 
 /// A copy of a command, since executing it changes what holds the original.
@@ -118,13 +125,16 @@ impl Driver {
             input: Vec::new(),
             output: Vec::new(),
             loader: None,
+            same_history: false,
             abandoned: None,
             client: None,
             event: None,
             wants_bytes: false,
             more: false,
             command: Command::default(),
+            held: None,
             reply: Reply::new(Protocol::Resp2),
+            lineage_file: LineageFile::default(),
         }
     }
 
@@ -165,6 +175,7 @@ impl Driver {
         let shared = self.shared.clone();
         let mut core = shared.lock();
         let now_ms = core.engine.monotonic_ms();
+        core.engine.now_ms = clock::unix_ms();
         self.carry_out(&mut core);
         self.take_event(&mut core, now_ms);
         self.carry_out(&mut core);
@@ -176,10 +187,20 @@ impl Driver {
         }
         let _ = shared.deliver(&mut core);
         self.keep_client(&mut core);
+        self.lineage_file.update(&core);
         log::set_role(if core.engine.is_master() { log::Role::Master } else { log::Role::Replica });
         let replication = &core.engine.replication;
         self.wants_bytes = replication.link().is_some_and(|link| link.wants_bytes());
-        (replication.poll_timeout(), std::mem::take(&mut core.feeding.jobs))
+        let due_ms = replication.poll_timeout().into_iter().chain(self.hold_ends_ms(&core, now_ms)).min();
+        (due_ms, std::mem::take(&mut core.feeding.jobs))
+    }
+
+    /// When the pause that holds the stream back may let it go on.
+    fn hold_ends_ms(&self, core: &Core, now_ms: u64) -> Option<u64> {
+        self.held?;
+        let unix_ms = core.engine.now_ms;
+        let end_ms = core.engine.pauses.next_end_ms(unix_ms)?;
+        Some(now_ms.saturating_add((end_ms - unix_ms) as u64))
     }
 
     /// Does what the link wants done.
@@ -194,9 +215,6 @@ impl Driver {
                 }
                 LinkOutput::Send(bytes) => self.output.extend_from_slice(&bytes),
                 LinkOutput::Close => self.close(core),
-                LinkOutput::FailoverRejected => {
-                    core.engine.replication.set_failover_state(FailoverState::NoFailover);
-                }
                 LinkOutput::Log(line) => write_log(&line),
             }
         }
@@ -209,6 +227,7 @@ impl Driver {
         self.input.clear();
         self.output.clear();
         self.more = false;
+        self.held = None;
         self.abandoned = self.loader.take().or(self.abandoned.take());
         self.drop_client(core);
     }
@@ -254,10 +273,11 @@ impl Driver {
         while let Some(event) = core.engine.replication.handle_master_bytes(now_ms, &mut input) {
             match event {
                 MasterEvent::Continued => self.keep_client(core),
-                MasterEvent::StartLoad(_) => {
+                MasterEvent::StartLoad { same_history, .. } => {
                     let direct = core.engine.loads_diskless();
+                    self.same_history = same_history;
                     if direct {
-                        self.begin_loading(core, now_ms);
+                        self.begin_loading(core, direct);
                     }
                     self.loader = Some(Loader::start(&self.shared, direct));
                 }
@@ -269,7 +289,7 @@ impl Driver {
                 MasterEvent::PayloadEnd => {
                     if let Some(loader) = self.loader.take() {
                         if !loader.direct {
-                            self.begin_loading(core, now_ms);
+                            self.begin_loading(core, false);
                         }
                         loader.end();
                     }
@@ -284,11 +304,10 @@ impl Driver {
         self.more = self.apply(core, now_ms);
     }
 
-    /// The old dataset goes.
-    fn begin_loading(&mut self, core: &mut Core, now_ms: u64) {
-        core.engine.replication.load_starting(now_ms, true);
-        core.engine.flush_all();
-        core.engine.loading = true;
+    fn begin_loading(&mut self, core: &mut Core, direct: bool) {
+        // What is saved of the old dataset must not take the place of the file of the new one.
+        core.call_off_save();
+        core.engine.begin_loading(direct, self.same_history);
     }
 
     /// The stream's commands run as a client of their own for as long as the link is up.
@@ -304,8 +323,7 @@ impl Driver {
                 let (client, outbox) = core.connect(&peer, &local, fd, clock::unix_ms());
                 let db = core.engine.replication.stream_db() as usize;
                 if let Some(session) = core.engine.clients.get_mut(client) {
-                    session.class = Class::Master;
-                    session.authenticated = true;
+                    session.become_master();
                     session.db = if db < core.engine.config.databases as usize { db } else { 0 };
                 }
                 self.client = Some((client, outbox));
@@ -320,13 +338,22 @@ impl Driver {
         let Some((client, _)) = &self.client else { return false };
         let (client, unix_ms) = (*client, clock::unix_ms());
         for _ in 0..COMMANDS_PER_TURN {
-            let Some(command) = core.engine.replication.next_command(now_ms) else { return false };
-            self.command.copy(&command.args);
-            let ends_unit = command.ends_unit;
-            drop(command);
+            let ends_unit = match self.held.take() {
+                Some(ends_unit) => ends_unit,
+                None => {
+                    let Some(command) = core.engine.replication.next_command(now_ms) else { return false };
+                    self.command.copy(&command.args);
+                    command.ends_unit
+                }
+            };
             let Some(mut batch) = core.engine.begin(client, unix_ms) else { return false };
-            batch.execute(&self.command.args(), &mut self.reply);
+            let executed = batch.execute(&self.command.args(), &mut self.reply);
+            batch.session().blocked = executed == Executed::Paused;
             drop(batch);
+            if executed == Executed::Paused {
+                self.held = Some(ends_unit);
+                return false;
+            }
             self.check_reply();
             // Nobody waits for what would fill a hole.
             drop(core.engine.take_holes());

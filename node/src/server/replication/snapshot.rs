@@ -10,13 +10,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redoubt_wire::{notice, warning};
 
 use super::super::clock;
-use super::super::persistence;
+use super::super::pace::Cancel;
+use super::super::persistence::{self, Cancelled};
 use super::super::shared::{Core, Shared};
 use super::feeding::Job as AnyJob;
 use super::writer::{Pushed, ReplicaWriter};
@@ -29,25 +29,15 @@ use crate::replication::options::RdbFilter;
 const PATIENCE: Duration = Duration::from_secs(1);
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The snapshot under way, as its thread and the lock's holders both see it.
-#[derive(Debug, Default)]
-pub(super) struct Transfer {
-    aborted: AtomicBool,
-}
-
-impl Transfer {
-    /// Nobody takes it any more.
-    pub(super) fn abort(&self) {
-        self.aborted.store(true, Ordering::Relaxed);
-    }
-}
-
 /// A snapshot that was cut.
 pub(super) struct Job {
     snapshot: Cut,
     target: SnapshotTarget,
     takers: Vec<Taker>,
-    transfer: Arc<Transfer>,
+    /// Unix time of the cut, in ms, and the count of changes that the dataset then had.
+    cut_ms: i64,
+    dirty: u64,
+    cancel: Arc<Cancel>,
 }
 
 /// What the snapshot consists of.
@@ -74,7 +64,7 @@ impl std::fmt::Debug for Job {
 /// Why a snapshot was not completed.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    /// Nobody takes it any more.
+    /// Nobody takes it any more, or the node ends.
     #[error("no replica is left to take it")]
     Unwanted,
     /// The file could not be written.
@@ -83,6 +73,12 @@ enum Failed {
     /// The file could not be read back.
     #[error("the file cannot be opened: {0}")]
     Reopen(io::Error),
+}
+
+impl From<Cancelled> for Failed {
+    fn from(_: Cancelled) -> Self {
+        Failed::Unwanted
+    }
 }
 
 /// Cuts the snapshot that the feed asked for.
@@ -100,14 +96,20 @@ pub(super) fn cut(core: &mut Core, filter: RdbFilter) {
         core.engine.keyspace.abort_cut();
         return;
     };
-    core.engine.facts.persistence.bgsave_since_ms = Some(unix_ms);
-    let transfer = Arc::new(Transfer::default());
-    core.feeding.transfer = Some(transfer.clone());
+    match start.target {
+        SnapshotTarget::Disk => notice!("Background saving started by pid {}", std::process::id()),
+        SnapshotTarget::Sockets { .. } => {
+            notice!("Background RDB transfer started by pid {}", std::process::id());
+        }
+    }
+    let cancel = core.snapshot_begun(unix_ms);
+    core.feeding.transfer = Some(cancel.clone());
     let takers = start.replicas.into_iter().filter_map(|replica| {
         let writer = core.feeding.writer(replica)?;
         Some(Taker { replica, writer, stuck: false })
     });
-    let job = Job { snapshot, target: start.target, takers: takers.collect(), transfer };
+    let (takers, dirty) = (takers.collect(), core.engine.stats.dirty);
+    let job = Job { snapshot, target: start.target, takers, cut_ms: unix_ms, dirty, cancel };
     core.feeding.jobs.push(AnyJob::Snapshot(Box::new(job)));
 }
 
@@ -120,7 +122,15 @@ impl Job {
         };
         let mut core = shared.lock();
         core.feeding.transfer = None;
-        core.engine.facts.persistence.bgsave_since_ms = None;
+        core.snapshot_ended();
+        if self.target == SnapshotTarget::Disk {
+            // The file takes the place of the RDB file, so that it is a save like any other.
+            match result {
+                Ok(_) => core.save_succeeded(self.cut_ms, self.dirty),
+                Err(Failed::Unwanted) => {}
+                Err(_) => core.engine.save_failed = true,
+            }
+        }
         let succeeded = match result {
             Ok(file) => {
                 core.feeding.file = file.map(Arc::new);
@@ -147,10 +157,10 @@ impl Job {
     fn send_to_sockets(&mut self, shared: &Shared, mark: &[u8]) -> Result<(), Failed> {
         let head = [b"$EOF:", mark, b"\r\n"].concat();
         let cut = self.take_cut();
-        let (takers, transfer) = (&mut self.takers, &self.transfer);
-        let mut send = |chunk: &[u8]| broadcast(shared, takers, transfer, chunk);
+        let (takers, cancel) = (&mut self.takers, &self.cancel);
+        let mut send = |chunk: &[u8]| broadcast(shared, takers, cancel, chunk);
         let begun = send(&head);
-        cut.walk(shared, begun, &mut send)?;
+        cut.walk(shared, cancel, begun, &mut send)?;
         send(mark)?;
         Ok(())
     }
@@ -167,7 +177,8 @@ impl Job {
             Ok(_) => Ok(()),
             Err(_) => Err(Failed::Unwanted),
         };
-        let walked = self.take_cut().walk(shared, begun, &mut |chunk: &[u8]| match &mut file {
+        let cut = self.take_cut();
+        let walked = cut.walk(shared, &self.cancel, begun, &mut |chunk: &[u8]| match &mut file {
             Ok(file) => file.write(chunk).map_err(Failed::File),
             Err(_) => Err(Failed::Unwanted),
         });
@@ -190,6 +201,7 @@ impl Cut {
     fn walk(
         self,
         shared: &Shared,
+        cancel: &Cancel,
         begun: Result<(), Failed>,
         write: &mut impl FnMut(&[u8]) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
@@ -199,19 +211,11 @@ impl Cut {
                 rdb
             }
             Cut::Keys(mut snapshot) => {
-                let mut result = begun;
-                loop {
-                    if result.is_err() {
-                        shared.abandon_cut();
-                        return result;
-                    }
-                    let more = snapshot.turn(&mut shared.lock().engine, clock::monotonic_ns);
-                    result = snapshot.drain(write);
-                    if !more {
-                        result?;
-                        break;
-                    }
+                if begun.is_err() {
+                    shared.abandon_cut();
+                    return begun;
                 }
+                shared.walk(&mut snapshot, cancel, write)?;
                 snapshot.finish()
             }
         };
@@ -220,12 +224,7 @@ impl Cut {
 }
 
 /// Hands a chunk to everybody who still takes part.
-fn broadcast(
-    shared: &Shared,
-    takers: &mut Vec<Taker>,
-    transfer: &Transfer,
-    chunk: &[u8],
-) -> Result<(), Failed> {
+fn broadcast(shared: &Shared, takers: &mut Vec<Taker>, cancel: &Cancel, chunk: &[u8]) -> Result<(), Failed> {
     let tell = |replica, stuck| {
         let mut core = shared.lock();
         let now_ms = core.engine.monotonic_ms();
@@ -240,7 +239,7 @@ fn broadcast(
                     }
                     return true;
                 }
-                Pushed::Full if transfer.aborted.load(Ordering::Relaxed) => return false,
+                Pushed::Full if cancel.is_ordered() => return false,
                 Pushed::Full => {
                     if !std::mem::replace(&mut taker.stuck, true) {
                         tell(taker.replica, true);
@@ -250,7 +249,7 @@ fn broadcast(
             }
         }
     });
-    if takers.is_empty() || transfer.aborted.load(Ordering::Relaxed) { Err(Failed::Unwanted) } else { Ok(()) }
+    if takers.is_empty() || cancel.is_ordered() { Err(Failed::Unwanted) } else { Ok(()) }
 }
 
 /// Sends a finished file to a replica. Blocks.

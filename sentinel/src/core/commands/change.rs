@@ -5,7 +5,7 @@ use redoubt_wire::resp::number::parse_integer;
 use super::{Answer, Call};
 use crate::core::config::{MasterConfig, valid_master_name};
 use crate::core::model::{Cause, Target};
-use crate::core::registry::Unresolved;
+use crate::core::names::Unresolved;
 use crate::core::timers::Ms;
 use crate::core::{Core, Level};
 use redoubt_wire::glob::glob_match;
@@ -26,15 +26,19 @@ impl Core {
         let Some(quorum) = u32::try_from(quorum).ok().filter(|q| *q > 0) else {
             return refuse(call, "Quorum must be 1 or greater.");
         };
-        let Ok(port) = u16::try_from(port) else { return refuse(call, "Invalid port number.") };
-        if !valid_master_name(&name) {
-            return refuse(call, "Invalid master name");
-        }
-        let addr = match self.resolve(&host, port) {
+        let mut addr = match self.resolve(&host, 0) {
             Ok(addr) => addr,
             Err(Unresolved::Pending) => return Answer::AfterLookup(host),
             Err(Unresolved::Invalid) => return refuse(call, "Invalid IP address or hostname specified"),
         };
+        let Ok(port) = u16::try_from(port) else { return refuse(call, "Invalid port number.") };
+        addr.port = port;
+        if !valid_master_name(&name) {
+            return refuse(
+                call,
+                "Invalid master name: it must not hold spaces, commas or control characters",
+            );
+        }
         if self.index_by_name(&name).is_some() {
             return refuse(call, "Duplicate master name.");
         }

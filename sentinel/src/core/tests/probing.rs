@@ -1,11 +1,8 @@
 //! Probing, SDOWN and connecting, one Sentinel at a time.
 
-use std::collections::BTreeMap;
-
 use redoubt_wire::resp::value::Value;
 
 use super::solo::{Solo, node, peer};
-use crate::core::Input;
 use crate::core::timers::Ms;
 
 fn gaps(times: &[Ms]) -> Vec<Ms> {
@@ -162,47 +159,6 @@ fn down_on_refused_is_set_shown_and_kept() {
     let wrong = solo.ask(&["SENTINEL", "SET", "m", "down-on-refused", "-1"]);
     let text = b"ERR Invalid argument '-1' for SENTINEL SET 'down-on-refused'".to_vec();
     assert_eq!(wrong, Some(Value::Error(text)));
-}
-
-#[test]
-fn a_stalled_look_up_delays_nothing() {
-    let lines = ["resolve-hostnames yes", "monitor m redis-a 6379 1", "down-after-milliseconds m 1000"];
-    let lines: Vec<String> = lines.iter().map(|l| l.to_string()).collect();
-    let known = BTreeMap::from([("redis-a".to_string(), node(0))]);
-    let mut solo = Solo::of_lines(&lines, known);
-    solo.up = [node(0), node(5)].into();
-    solo.infos.insert(node(0), super::solo::master_info(0, 1));
-    solo.infos.insert(node(5), super::solo::master_info(5, 1));
-    solo.run(500);
-    assert_eq!(solo.lookups.len(), 1, "asked once, and not again while the answer is out");
-    solo.reset(&node(0));
-    solo.run(20_000);
-    assert_eq!((solo.lookups.len(), solo.count("+sdown")), (1, 0));
-    // The name has moved, and nobody is at the old address.
-    solo.kill(&node(0));
-    solo.run(500);
-    solo.input(Input::Resolved { host: "redis-a".into(), ip: Some(node(5)) });
-    solo.run(0);
-    assert_eq!(solo.connects.last(), Some(&(solo.now, node(5))), "at once");
-    solo.run(2_000);
-    assert_eq!(solo.count("+sdown"), 0);
-}
-
-#[test]
-fn a_name_without_an_address_is_connected_to_when_it_has_one() {
-    let lines = ["resolve-hostnames yes", "monitor m redis-a 6379 1", "down-after-milliseconds m 1000"];
-    let lines: Vec<String> = lines.iter().map(|l| l.to_string()).collect();
-    let mut solo = Solo::of_lines(&lines, BTreeMap::new());
-    solo.up = [node(0)].into();
-    solo.infos.insert(node(0), super::solo::master_info(0, 1));
-    solo.run(10);
-    assert!(solo.connects.is_empty());
-    solo.input(Input::Resolved { host: "redis-a".into(), ip: None });
-    solo.run(3_000);
-    assert!(solo.lookups.len() >= 2, "a name that was not found is asked for again");
-    solo.input(Input::Resolved { host: "redis-a".into(), ip: Some(node(0)) });
-    solo.run(100);
-    assert_eq!(solo.field("flags").as_deref(), Some("master"));
 }
 
 #[test]
