@@ -53,6 +53,11 @@ impl Ways {
         self.cut[from] &= !(1 << to);
     }
 
+    /// Opens every direction that was cut.
+    pub fn mend_all(&mut self) {
+        self.cut.fill(0);
+    }
+
     /// Takes a host off the network, or puts it back.
     pub fn set_gone(&mut self, host: Host, gone: bool) {
         self.gone = if gone { self.gone | 1 << host } else { self.gone & !(1 << host) };
