@@ -212,8 +212,8 @@ fn a_crash_at_any_write_of_a_failover_breaks_no_rule() {
         let writes: Vec<u32> =
             world.sentinels.iter().zip(before).map(|(s, before)| s.writes - before).collect();
         assert!(writes.iter().all(|n| *n > 0), "{writes:?}");
-        for s in 0..3 {
-            for (after, written) in (0..writes[s]).flat_map(|n| [(n, false), (n, true)]) {
+        for (s, writes) in writes.into_iter().enumerate() {
+            for (after, written) in (0..writes).flat_map(|n| [(n, false), (n, true)]) {
                 let mut world = settled(plan.clone());
                 world.sentinels[s].fuse = Some(Fuse { after, written });
                 world.kill_node(0);
