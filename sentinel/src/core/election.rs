@@ -41,7 +41,8 @@ impl Core {
         }
         // A vote is free in an epoch above all that this master has seen, be the current epoch higher: another
         // master's election may have raised it.
-        if epoch > self.masters[m].leader_epoch.max(self.masters[m].newest_config_epoch()) {
+        let fresh = epoch > self.masters[m].leader_epoch.max(self.masters[m].newest_config_epoch());
+        if fresh && !self.other_at_work(m, candidate, now) {
             let id = self.masters[m].id;
             if candidate != self.id {
                 self.withdraw(m);
@@ -57,6 +58,23 @@ impl Core {
             self.event_text(Level::Warning, "+vote-for-leader", Some(id), format!("{candidate} {epoch}"));
         }
         (self.masters[m].leader.clone(), self.masters[m].leader_epoch)
+    }
+
+    /// Whether somebody else than `candidate` is likely to be promoting a replica right now: ourselves, or the one
+    /// whom we voted for a moment ago. A second leader, be it in a newer epoch, would promote another one.
+    fn other_at_work(&self, m: usize, candidate: &str, now: Ms) -> bool {
+        if candidate == self.id {
+            // What bars a candidacy of our own was considered before it began.
+            return false;
+        }
+        let master = &self.masters[m];
+        let leading =
+            |f: &Failover| f.state > FailoverState::WaitStart && now - f.started_at < LEADER_PATIENCE_MS;
+        let voted = |(leader, at): &(String, Ms)| {
+            now - at < CANDIDACY_PAUSE_MS && leader != candidate && self.in_reach(m, leader)
+        };
+        master.failover.as_ref().is_some_and(leading)
+            || master.candidacy.voted_other.as_ref().is_some_and(voted)
     }
 
     /// Ends a candidacy of ours: we are about to vote for another, or the master is back.

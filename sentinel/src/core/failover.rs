@@ -126,14 +126,6 @@ impl Core {
             return false;
         }
         let since = self.masters[m].failover.as_ref().map_or(now, |f| f.state_at);
-        let limit = since + self.masters[m].cfg.failover_timeout_ms + 1;
-        if self.planted == Some(Planted::PromoteAgain) && due.passed(now, limit) {
-            if let Some(f) = self.masters[m].failover.as_mut() {
-                f.sent = false;
-            }
-            self.enter(m, FailoverState::SelectSlave, now);
-            return true;
-        }
         self.abort_if_late(m, since, now, due)
     }
 
@@ -144,6 +136,13 @@ impl Core {
         let dead = sent && master.promoted().is_none_or(|r| r.me.s_down());
         let limit = self.handover_limit(m).unwrap_or(master.cfg.failover_timeout_ms);
         if due.passed(now, since + limit + 1) || dead {
+            if sent && self.planted == Some(Planted::PromoteAgain) {
+                if let Some(f) = self.masters[m].failover.as_mut() {
+                    f.sent = false;
+                }
+                self.select_replica(m, now);
+                return true;
+            }
             self.abort_failover(m, "-failover-abort-slave-timeout", now);
         }
         false

@@ -66,7 +66,7 @@ impl Core {
         if seq > self.persist.durable {
             self.persist.deferred.push((seq, what));
         } else {
-            self.run_deferred(what, true, 0);
+            self.run_deferred(what, true, self.tilt.last_look);
         }
     }
 

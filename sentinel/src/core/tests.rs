@@ -1,17 +1,13 @@
-//! Tests: a simulator of whole deployments on virtual time, the rules as it shows them, the rules that need every
-//! message under control with one Sentinel on a stage, the commands as a client sees them, and what one Sentinel
-//! alone wants done.
+//! Tests of the rules that need every message under control, with one Sentinel on a stage, and of what one Sentinel
+//! alone wants done. Whole deployments are simulated in the package of the lab, and the rules and commands that show
+//! themselves there are tested with them.
 
-mod commands;
 mod configuration;
 mod election;
 mod lone;
 mod names;
 mod probing;
 mod promotion;
-mod rules;
 mod safety;
 mod scripts;
-mod seeds;
 mod solo;
-mod world;

@@ -68,7 +68,7 @@ impl Summary {
         self.runs += 1;
         self.failovers += outcome.failovers;
         self.virtual_ms += outcome.virtual_ms;
-        self.by_original += u64::from(outcome.by_original);
+        self.by_original += u64::from(outcome.by_original.is_some());
         let (took, bound) = outcome.agreed_in_ms;
         let closer = |(_, t, b): (u64, u64, u64)| took * b > t * bound;
         if self.slowest.is_none_or(closer) {

@@ -188,8 +188,9 @@ impl World {
         else {
             return self.violated(Rule::Sound, format!("hello message {text}"));
         };
-        let (Some(m), Some(n), Ok(epoch)) = (master_number(name), self.node_at(host), epoch.parse::<u64>())
-        else {
+        // Others may be watched under other names.
+        let Some(m) = master_number(name) else { return };
+        let (Some(n), Ok(epoch)) = (self.node_at(host), epoch.parse::<u64>()) else {
             return self.violated(Rule::Sound, format!("hello message {text}"));
         };
         let told = self.checks.seen[s][m].told;

@@ -53,6 +53,11 @@ impl Ways {
         self.cut[from] &= !(1 << to);
     }
 
+    /// Opens every direction that was cut.
+    pub fn mend_all(&mut self) {
+        self.cut.fill(0);
+    }
+
     /// Takes a host off the network, or puts it back.
     pub fn set_gone(&mut self, host: Host, gone: bool) {
         self.gone = if gone { self.gone | 1 << host } else { self.gone & !(1 << host) };
@@ -406,7 +411,7 @@ impl World {
     }
 
     /// Ways may have opened: what waited is sent again, or the connection did not survive.
-    pub(super) fn ways_changed(&mut self) {
+    pub fn ways_changed(&mut self) {
         for key in self.conns.keys() {
             let Some(conn) = self.conns.get(key) else { continue };
             let (s, to) = (conn.sentinel, conn.to);

@@ -53,7 +53,7 @@ pub struct Node {
     /// It refuses to change its role.
     pub refuses: bool,
     /// How far its data were when it became a master.
-    promoted_at: u64,
+    pub promoted_at: u64,
     run_id: u64,
 }
 
@@ -232,6 +232,9 @@ impl World {
             self.trace(|w| format!("{} becomes a master, by {}", w.node_name(n), w.sentinel_name(from)));
             self.nodes[n].guarded = false;
             self.nodes[n].promoted_at = self.offset(n);
+            if self.nodes[n].of.is_some() {
+                self.promotions.push((self.now, n));
+            }
             self.set_role(n, None);
             return simple(b"OK");
         }

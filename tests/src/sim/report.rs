@@ -1,6 +1,6 @@
 //! What `redoubt-lab sim` prints.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,21 @@ use super::campaign::{Campaign, Summary, run_campaign, run_seed};
 use super::plan::{Kind, Plan, Planted, Scenario};
 use super::run::{Outcome, Trace};
 
+/// Prints a line; if nobody reads on, nobody misses it.
+macro_rules! say {
+    ($($text:tt)*) => { drop(writeln!(stdout(), $($text)*)) };
+}
+
 /// Replays one seed and tells how it went. Whether no rule was broken.
 pub fn replay(seed: u64, scenario: Option<Scenario>, planted: Option<Planted>, trace: Trace) -> bool {
     let scenario_run = scenario.unwrap_or(Scenario::of_seed(seed));
-    println!("{}", describe(&Plan::draw(seed, scenario_run)));
+    say!("{}", describe(&Plan::draw(seed, scenario_run)));
     let outcome = run_seed(seed, scenario, planted, trace);
     let (took, bound) = outcome.agreed_in_ms;
-    println!("{} failovers in {} ms", outcome.failovers, outcome.virtual_ms);
-    match &outcome.violation {
-        None if outcome.by_original => println!("redis-sentinel's model led beside another: the run ends"),
-        None => println!("no rule was broken; everybody agreed after {took} of {bound} ms in peace"),
-        Some(violation) => println!("at {} ms {:?}: {}", violation.at_ms, violation.rule, violation.text),
+    say!("{} failovers in {} ms", outcome.failovers, outcome.virtual_ms);
+    match outcome.violation.as_ref().or(outcome.by_original.as_ref()) {
+        None => say!("no rule was broken; everybody agreed after {took} of {bound} ms in peace"),
+        Some(violation) => say!("at {} ms {:?}: {}", violation.at_ms, violation.rule, violation.text),
     }
     outcome.violation.is_none()
 }
@@ -61,18 +65,18 @@ pub fn campaign(campaign: &Campaign) -> bool {
     if terminal {
         eprintln!();
     }
-    println!("{}", line(&sum));
+    say!("{}", line(&sum));
     if let Some((seed, took, bound)) = sum.slowest {
-        println!("slowest agreement: {took} of {bound} ms, seed {seed}");
+        say!("slowest agreement: {took} of {bound} ms, seed {seed}");
     }
     if sum.by_original > 0 {
-        println!("ended early by redis-sentinel's model alone: {} runs", sum.by_original);
+        say!("ended early by redis-sentinel's model alone: {} runs", sum.by_original);
     }
     let option = campaign.scenario.map(|s| format!(" --scenario {}", name(s))).unwrap_or_default();
     for Outcome { seed, violation, .. } in &sum.violations {
         if let Some(violation) = violation {
-            println!("seed {seed}, at {} ms, {:?}: {}", violation.at_ms, violation.rule, violation.text);
-            println!("    redoubt-lab sim --seed {seed}{option} --trace");
+            say!("seed {seed}, at {} ms, {:?}: {}", violation.at_ms, violation.rule, violation.text);
+            say!("    redoubt-lab sim --seed {seed}{option} --trace");
         }
     }
     sum.violations.is_empty()

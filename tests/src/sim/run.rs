@@ -20,8 +20,8 @@ pub struct Outcome {
     pub virtual_ms: u64,
     /// How long it took until everybody agreed, and how long it may have taken, in milliseconds.
     pub agreed_in_ms: (u64, u64),
-    /// It ended early by what the original does on its own account.
-    pub by_original: bool,
+    /// It ended early by what the original does on its own account: what that was.
+    pub by_original: Option<Violation>,
     /// The first rule that was broken.
     pub violation: Option<Violation>,
 }
@@ -44,7 +44,7 @@ pub fn run(plan: Plan, scenario: Scenario, trace: Trace) -> Outcome {
         failovers: 0,
         virtual_ms: 0,
         agreed_in_ms: (0, bound / MS),
-        by_original: false,
+        by_original: None,
         violation: None,
     };
     let told = std::panic::catch_unwind(|| {
@@ -58,8 +58,10 @@ pub fn run(plan: Plan, scenario: Scenario, trace: Trace) -> Outcome {
             outcome.failovers = failovers;
             outcome.virtual_ms = age / MS;
             outcome.agreed_in_ms.0 = agreed_in / MS;
-            outcome.by_original = violation.as_ref().is_some_and(|v| v.rule == Rule::OriginalsOwn);
-            outcome.violation = violation.filter(|_| !outcome.by_original);
+            match violation {
+                Some(v) if v.rule == Rule::OriginalsOwn => outcome.by_original = Some(v),
+                other => outcome.violation = other,
+            }
         }
         Err(cause) => {
             let text = cause.downcast_ref::<String>().cloned();

@@ -71,6 +71,8 @@ pub struct World {
     pub verbose: bool,
     /// What was observed so far.
     pub checks: Checks,
+    /// The replicas that were made masters, with the time.
+    pub promotions: Vec<(Us, usize)>,
     /// Bytes of writes that were acknowledged and that no master has any more, since the node which
     /// took them became the replica of one that was promoted without them.
     pub lost_writes: u64,
@@ -121,6 +123,7 @@ impl World {
             tracing: false,
             verbose: false,
             checks: Checks::new(plan.sentinels.len(), plan.masters),
+            promotions: Vec::new(),
             lost_writes: 0,
             violation: None,
             critical: None,
@@ -313,6 +316,27 @@ impl World {
         if let Some(history) = self.history.as_mut() {
             history.push(Published { at, by: s, event: event.to_string(), text });
         }
+    }
+
+    /// When a Sentinel published an event for the first time, if the history is kept.
+    pub fn saw(&self, s: usize, event: &str) -> Option<Us> {
+        self.history.iter().flatten().find(|p| p.by == s && p.event == event).map(|p| p.at)
+    }
+
+    /// How often an event was published, by all Sentinels, if the history is kept.
+    pub fn count(&self, event: &str) -> usize {
+        self.history.iter().flatten().filter(|p| p.event == event).count()
+    }
+
+    /// Cuts these hosts off from the others, in both directions; nobody at all: heals everything.
+    pub fn partition(&mut self, inside: &[Host]) {
+        self.ways.mend_all();
+        let outside: Vec<Host> = (0..self.accepted.len()).filter(|h| !inside.contains(h)).collect();
+        for (a, b) in inside.iter().flat_map(|a| outside.iter().map(move |b| (*a, *b))) {
+            self.ways.cut(a, b);
+            self.ways.cut(b, a);
+        }
+        self.ways_changed();
     }
 
     /// The node that a Sentinel tells clients is the master.

@@ -1,13 +1,15 @@
-//! What clients see.
+//! What clients see of a Sentinel in a simulated deployment.
 
-use redoubt_wire::resp::reply::Protocol::{Resp2, Resp3};
+use redoubt_lab::sim::plan::Plan;
+use redoubt_lab::sim::time::SECOND;
+use redoubt_lab::sim::world::World;
+use redoubt_wire::resp::reply::Protocol::Resp3;
 use redoubt_wire::resp::value::Value;
 
-use super::world::World;
-
 fn world() -> World {
-    let mut world = World::new(3, 3, 3, &[]);
-    world.run(4_000);
+    let mut world = World::new(Plan::calm(3, 3, 3));
+    world.start();
+    world.run(4 * SECOND);
     world
 }
 
@@ -20,7 +22,13 @@ fn text(value: &Value) -> String {
 
 fn ask(world: &mut World, line: &str) -> Value {
     let words: Vec<&str> = line.split(' ').collect();
-    world.ask(0, &words, Resp2)
+    world.ask(0, &words)
+}
+
+fn field(world: &mut World, name: &str) -> String {
+    let master = ask(world, "SENTINEL MASTER m0");
+    let pairs = master.as_slice().expect("a flat map").chunks(2);
+    pairs.into_iter().find(|p| text(&p[0]) == name).map(|p| text(&p[1])).unwrap_or_default()
 }
 
 fn names(value: &Value) -> Vec<String> {
@@ -30,7 +38,7 @@ fn names(value: &Value) -> Vec<String> {
 #[test]
 fn fields_come_in_the_order_that_clients_index_into() {
     let mut world = world();
-    let master = ask(&mut world, "SENTINEL MASTER m");
+    let master = ask(&mut world, "SENTINEL MASTER m0");
     assert_eq!(
         names(&master),
         [
@@ -57,7 +65,7 @@ fn fields_come_in_the_order_that_clients_index_into() {
         ]
     );
     assert_eq!(text(&master.as_slice().unwrap()[33]), "2", "num-other-sentinels");
-    let replicas = ask(&mut world, "SENTINEL SLAVES m");
+    let replicas = ask(&mut world, "SENTINEL SLAVES m0");
     assert_eq!(
         names(&replicas.as_slice().unwrap()[0])[14..],
         [
@@ -70,12 +78,14 @@ fn fields_come_in_the_order_that_clients_index_into() {
             "replica-announced"
         ]
     );
-    let peers = ask(&mut world, "SENTINEL SENTINELS m");
+    let peers = ask(&mut world, "SENTINEL SENTINELS m0");
     assert_eq!(
         names(&peers.as_slice().unwrap()[0])[10..],
         ["down-after-milliseconds", "last-hello-message", "voted-leader", "voted-leader-epoch"]
     );
-    assert!(matches!(world.ask(0, &["SENTINEL", "MASTER", "m"], Resp3), Value::Map(m) if m.len() == 20));
+    assert!(
+        matches!({ world.protocol = Resp3; world.ask(0, &["SENTINEL", "MASTER", "m0"]) }, Value::Map(m) if m.len() == 20)
+    );
 }
 
 #[test]
@@ -86,11 +96,11 @@ fn errors_have_redis_texts() {
         ("SENTINEL MASTER", "ERR wrong number of arguments for 'sentinel|master' command"),
         ("SENTINEL NOPE", "ERR unknown subcommand 'NOPE'. Try SENTINEL HELP."),
         ("PUBLISH other x", "ERR Only HELLO messages are accepted by Sentinel instances."),
-        ("SENTINEL MONITOR m 10.0.0.0 6379 2", "ERR Duplicate master name."),
+        ("SENTINEL MONITOR m0 10.0.0.0 6379 2", "ERR Duplicate master name."),
         ("SENTINEL MONITOR x host 6379 2", "ERR Invalid IP address or hostname specified"),
         ("SENTINEL MONITOR x 1.1.1.1 6379 0", "ERR Quorum must be 1 or greater."),
-        ("SENTINEL SET m quorum x", "ERR Invalid argument 'x' for SENTINEL SET 'quorum'"),
-        ("SENTINEL SET m nope x", "ERR Unknown option or number of arguments for SENTINEL SET 'nope'"),
+        ("SENTINEL SET m0 quorum x", "ERR Invalid argument 'x' for SENTINEL SET 'quorum'"),
+        ("SENTINEL SET m0 nope x", "ERR Unknown option or number of arguments for SENTINEL SET 'nope'"),
         ("SENTINEL CONFIG SET nope x", "ERR Invalid argument 'nope' to SENTINEL CONFIG SET"),
         (
             "SENTINEL CONFIG SET announce-ip a announce-ip b",
@@ -113,12 +123,12 @@ fn an_unknown_master_has_no_address() {
 fn ckquorum_counts_the_sentinels_in_reach() {
     let mut world = world();
     let ok = "OK 3 usable Sentinels. Quorum and failover authorization can be reached";
-    assert_eq!(text(&ask(&mut world, "SENTINEL CKQUORUM m")), ok);
+    assert_eq!(text(&ask(&mut world, "SENTINEL CKQUORUM m0")), ok);
     world.crash_sentinel(1);
     world.crash_sentinel(2);
-    world.run(2_000);
+    world.run(2 * SECOND);
     assert_eq!(
-        text(&ask(&mut world, "SENTINEL CKQUORUM m")),
+        text(&ask(&mut world, "SENTINEL CKQUORUM m0")),
         "NOQUORUM 1 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this \
          master. Not enough available Sentinels to reach the majority and authorize a failover"
     );
@@ -144,17 +154,17 @@ fn masters_come_and_go_and_are_remembered() {
 fn reset_forgets_and_finds_again() {
     let mut world = world();
     assert_eq!(ask(&mut world, "SENTINEL RESET m*"), Value::Integer(1));
-    assert_eq!(super::rules::field(&mut world, 0, "num-slaves"), "0");
-    world.run(5_000);
-    assert_eq!(super::rules::field(&mut world, 0, "num-slaves"), "2");
-    assert_eq!(super::rules::field(&mut world, 0, "num-other-sentinels"), "2");
+    assert_eq!(field(&mut world, "num-slaves"), "0");
+    world.run(5 * SECOND);
+    assert_eq!(field(&mut world, "num-slaves"), "2");
+    assert_eq!(field(&mut world, "num-other-sentinels"), "2");
     assert_eq!(ask(&mut world, "SENTINEL RESET none"), Value::Integer(0));
 }
 
 #[test]
 fn scripts_are_set_only_where_the_file_allows_it() {
     let mut world = world();
-    let denied = text(&ask(&mut world, "SENTINEL SET m notification-script /bin/true"));
+    let denied = text(&ask(&mut world, "SENTINEL SET m0 notification-script /bin/true"));
     assert!(denied.starts_with("ERR Reconfiguration of scripts path is denied"), "{denied}");
 }
 
