@@ -5,7 +5,6 @@
 //! complete commands to `engine`, which answers and appends what changed to its stream of
 //! effects; `persist` and `replication` read that stream and the cuts taken of the keyspace.
 
-mod bits;
 pub mod config;
 pub mod engine;
 pub mod memory;

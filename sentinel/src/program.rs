@@ -1,30 +1,36 @@
 //! The program: from a command line to a running Sentinel, or to one message that says what is
 //! wrong, where, and what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use redoubt_wire::directives::CommandLine;
-use redoubt_wire::log;
-use tokio::net::TcpListener;
+use redoubt_wire::directives::{CommandLine, Directive};
+use redoubt_wire::{log, notify, replace};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::core::Core;
 use crate::core::config::Config;
+use crate::driver::acl::Acl;
+use crate::driver::info::Facts;
+use crate::driver::listener::Listeners;
 use crate::driver::settings::Settings;
-use crate::driver::{Driver, Event, Events, server};
+use crate::driver::{Driver, Event, Events, resolver, state_file};
 
 const USAGE: &str = "usage: redoubt-sentinel FILE [--name value ...]\n\n\
-    FILE holds the configuration and takes the state: it must exist and be writable.\n\
+    FILE holds the configuration and takes the state: it must exist and be writable. It is\n\
+    a sentinel.conf, or YAML if it ends in .yaml or .yml.\n\
     Options are directives that follow those of the file: --port 5000 --loglevel verbose\n\n\
     -h, --help     this text\n-v, --version  the version";
+
+/// How long the start waits for the addresses of host names; those that take longer are not waited for.
+const FIRST_LOOKUP: Duration = Duration::from_secs(2);
 
 /// Runs a Sentinel with these arguments (without the program's name) until it is told to end.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -32,7 +38,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match args.first().and_then(|a| a.to_str()) {
         Some("-h" | "--help") => return say(USAGE),
         Some("-v" | "--version") => {
-            return say(&format!("redoubt-sentinel {}", env!("CARGO_PKG_VERSION")));
+            return say(&format!(
+                "redoubt-sentinel {VERSION} (speaks Redis {})",
+                redoubt_wire::REDIS_VERSION
+            ));
         }
         _ => {}
     }
@@ -45,6 +54,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 fn say(text: &str) -> ExitCode {
     println!("{text}");
     ExitCode::SUCCESS
@@ -53,10 +64,11 @@ fn say(text: &str) -> ExitCode {
 fn start(args: Vec<OsString>) -> Result<i32, String> {
     let command_line = CommandLine::parse(args);
     let file = command_line.config_file.clone().ok_or(
-        "Sentinel needs config file on disk, even if empty. Exiting...\nName it as the first argument: redoubt-sentinel /etc/redoubt/sentinel.conf",
+        "Sentinel needs config file on disk to save state. Exiting...\nName it as the first argument: redoubt-sentinel /etc/redoubt/sentinel.conf",
     )?;
-    let directives = command_line.load(&mut io::stdin().lock()).map_err(|e| e.to_string())?;
     let file = fs::canonicalize(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let recovered = replace::recover(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let directives = command_line.load(&mut io::stdin().lock()).map_err(|e| e.to_string())?;
     // Relative paths of scripts and of the log start from there.
     for directive in directives.iter().filter(|d| d.name == "dir") {
         let dir = directive.args.first().map(|a| String::from_utf8_lossy(a).into_owned()).unwrap_or_default();
@@ -65,121 +77,147 @@ fn start(args: Vec<OsString>) -> Result<i32, String> {
     }
     let mut config = Config::new(executable);
     let settings = Settings::load(&directives, &mut config).map_err(|e| e.to_string())?;
-    if file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-        return Err(format!(
-            "{}: a Sentinel keeps its state in its file, which it cannot do in YAML: write it as sentinel.conf",
-            file.display()
-        ));
-    }
     check_writable(&file)?;
-    let resolved = resolve_names(&config)?;
+    let resolved = resolve_names(&config, &directives)?;
+    // Before any thread exists: a daemon is a fork.
     if settings.daemonize {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
     }
-    log::init(log::Config {
-        level: settings.loglevel,
-        role: log::Role::Sentinel,
-        format: log::Format::Redis,
-        file: settings.logfile.as_deref().map(absolute),
-    })
-    .map_err(|e| match &settings.logfile {
-        Some(path) => format!("{}: {e}", path.display()),
-        None => e.to_string(),
-    })?;
+    open_log(&settings)?;
+    log::notice!(
+        "Redoubt Sentinel {VERSION} starting (speaks Redis {}), PID: {}",
+        redoubt_wire::REDIS_VERSION,
+        std::process::id()
+    );
+    log::notice!("Configuration loaded");
+    if let Some(recovered) = recovered {
+        log::warning!(
+            "The last writing of {} was interrupted and has been finished. What stood in the file is in {}.",
+            file.display(),
+            recovered.found_text.display()
+        );
+    }
+    for name in &settings.without_effect {
+        log::notice!("The directive {name} has no effect on a Sentinel");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("Can't start the event loop: {e}"))?;
-    let pidfile = settings.pidfile.as_deref().map(absolute);
-    let code = runtime.block_on(serve(config, settings, file, resolved))?;
-    if let Some(path) = pidfile {
-        // Somebody else may have removed it.
-        drop(fs::remove_file(path));
-    }
-    Ok(code)
+    runtime
+        .block_on(serve(config, settings, file, resolved))
+        .inspect_err(|message| log::warning!("{message}"))
+}
+
+fn open_log(settings: &Settings) -> Result<(), String> {
+    log::init(log::Config {
+        level: settings.loglevel,
+        role: log::Role::Sentinel,
+        format: settings.log_format,
+        file: settings.logfile.as_deref().map(absolute),
+        syslog: settings.syslog.clone(),
+    })
+    .map_err(|e| match &settings.logfile {
+        Some(path) => format!("{}: {e}", path.display()),
+        None => e.to_string(),
+    })
 }
 
 async fn serve(
     config: Config,
-    settings: Settings,
+    mut settings: Settings,
     file: PathBuf,
     resolved: BTreeMap<String, String>,
 ) -> Result<i32, String> {
+    let acl = Acl::at_start(&settings.acl, config.globals.requirepass.as_deref())?;
     let (events, queue) = tokio::sync::mpsc::unbounded_channel();
-    let listeners = listen(&settings)?;
+    settings.maxclients = files_for(settings.maxclients);
+    let listeners = Listeners::bind(&settings)?;
     watch_signals(&events)?;
-    if let Some(path) = &settings.pidfile
-        && let Err(error) = fs::write(path, format!("{}\n", std::process::id()))
-    {
-        log::warning!("Failed to write PID file {}: {error}", path.display());
-    }
-    log::notice!("Redoubt Sentinel {} running on port {}", env!("CARGO_PKG_VERSION"), settings.port);
-    for name in &settings.without_effect {
-        log::notice!("The directive {name} has no effect on a Sentinel");
-    }
-    let ids = Arc::new(AtomicU64::new(1));
-    for listener in listeners {
-        server::serve(listener, ids.clone(), settings.keepalive_s, events.clone());
-    }
+    let pidfile = write_pidfile(&settings);
+    log::notice!("Running mode=sentinel, port={}.", settings.port);
+    let (unixsocket, supervised) = (settings.unixsocket.as_deref().map(absolute), settings.supervised());
+    let traffic = Arc::default();
+    let facts = Facts::new(listeners.described(&settings), Arc::clone(&traffic));
+    listeners.accept(&events, settings.keepalive_s, &traffic);
     let core = Core::new(config, resolved, rand::random(), Driver::first_now());
-    Ok(Driver::new(core, settings, file, events).run(queue).await)
+    let driver = Driver::new(core, settings, acl, facts, file, events);
+    if supervised {
+        notify::service_manager("STATUS=Ready to accept connections\nREADY=1");
+    }
+    let code = driver.run(queue).await;
+    if supervised {
+        notify::service_manager("STOPPING=1");
+    }
+    // Somebody else may have removed them.
+    if let Some(path) = unixsocket {
+        log::notice!("Removing the unix socket file.");
+        drop(fs::remove_file(path));
+    }
+    if let Some(path) = pidfile {
+        log::notice!("Removing the pid file.");
+        drop(fs::remove_file(path));
+    }
+    log::warning!("Sentinel is now ready to exit, bye bye...");
+    Ok(code)
 }
 
-/// Opens all listening sockets. An address with a leading `-` may be one this machine lacks.
-fn listen(settings: &Settings) -> Result<Vec<TcpListener>, String> {
-    let mut listeners = Vec::new();
-    for wanted in &settings.bind {
-        let (host, optional) = match wanted.strip_prefix('-') {
-            Some(host) => (host, true),
-            None => (wanted.as_str(), false),
-        };
-        let ip = match host {
-            "*" => Ok(IpAddr::from([0, 0, 0, 0])),
-            "::*" => Ok(IpAddr::from([0u16; 8])),
-            host => first_address(host),
-        };
-        match ip.and_then(|ip| server::listen(ip, settings.port, settings.backlog)) {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if optional && missing_address(&error) => {}
-            Err(error) => {
-                return Err(format!(
-                    "Could not create server TCP listening socket {host}:{}: bind: {error}\n\
-                     Failed listening on port {}: end what uses it (ss -ltnp), or set another with 'port' or 'bind'.",
-                    settings.port, settings.port
-                ));
-            }
+/// A daemon has a pid file by default, others if they ask for one.
+fn write_pidfile(settings: &Settings) -> Option<PathBuf> {
+    let wanted = settings.pidfile.clone().or(settings.daemonize.then(|| "/var/run/redis.pid".into()))?;
+    let path = absolute(&wanted);
+    match fs::write(&path, format!("{}\n", std::process::id())) {
+        Ok(()) => Some(path),
+        // As in Redis: a Sentinel without its pid file still serves.
+        Err(error) => {
+            log::warning!("Failed to write PID file {}: {error}", path.display());
+            None
         }
     }
-    if listeners.is_empty() {
-        return Err("Configured to not listen anywhere: name an address of this machine with 'bind'.".into());
+}
+
+/// Has the system allow as many open files as the clients need, and our own; how many clients there can be.
+fn files_for(clients: usize) -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    /// Links, the log, the state, and what the runtime opens.
+    const OWN: u64 = 256;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return clients };
+    let wanted = (clients as u64 + OWN).min(hard);
+    if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
+        return clients.min(soft.saturating_sub(OWN).max(1) as usize);
     }
-    Ok(listeners)
+    let possible = wanted.max(soft).saturating_sub(OWN).max(1) as usize;
+    if possible < clients {
+        log::warning!(
+            "The open files limit of {} lets {possible} clients in instead of the {clients} of maxclients: raise it with 'ulimit -n'.",
+            wanted.max(soft)
+        );
+    }
+    clients.min(possible)
 }
 
-fn missing_address(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
-}
-
-fn first_address(host: &str) -> io::Result<IpAddr> {
-    let mut found = (host, 0).to_socket_addrs()?;
-    found.next().map(|a| a.ip()).ok_or_else(|| io::Error::other(format!("{host} has no address")))
-}
-
+/// SIGTERM and SIGINT end the Sentinel; losing its terminal does not.
 fn watch_signals(events: &Events) -> Result<(), String> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+    for (kind, name) in [
+        (SignalKind::terminate(), Some("SIGTERM")),
+        (SignalKind::interrupt(), Some("SIGINT")),
+        (SignalKind::hangup(), None),
+    ] {
         let mut stream = signal(kind).map_err(|e| format!("Can't watch for signals: {e}"))?;
         let events = events.clone();
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                drop(events.send(Event::Stop));
+                if let Some(name) = name {
+                    log::notice!("Received {name} scheduling shutdown...");
+                    drop(events.send(Event::Stop));
+                }
             }
         });
     }
     Ok(())
 }
 
-/// The state is written by putting a new file in the place of the old.
+/// The state must be writable into the file from the start, rather than from the first failover on.
 fn check_writable(file: &Path) -> Result<(), String> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     let append = OpenOptions::new().append(true).open(file).map(drop);
@@ -189,40 +227,30 @@ fn check_writable(file: &Path) -> Result<(), String> {
              The file and its folder must belong to the user that runs this program.",
             file.display()
         )
-    })
+    })?;
+    state_file::check(file).map_err(|e| format!("{}: {e}", file.display()))
 }
 
-/// Host names among the masters must have an address from the start, as in Redis.
-fn resolve_names(config: &Config) -> Result<BTreeMap<String, String>, String> {
-    let mut resolved = BTreeMap::new();
+/// The addresses of the host names in the configuration, as far as they are found soon. With
+/// `resolve-hostnames` a name without an address is looked up until it has one, as in Redis.
+fn resolve_names(config: &Config, directives: &[Directive]) -> Result<BTreeMap<String, String>, String> {
+    let mut names = BTreeSet::new();
     for master in &config.masters {
         let others = master.replicas.iter().map(|r| &r.0).chain(master.sentinels.iter().map(|s| &s.0));
-        for (host, needed) in std::iter::once((&master.host, true)).chain(others.map(|h| (h, false))) {
-            if host.parse::<IpAddr>().is_ok() {
-                continue;
-            }
+        for host in std::iter::once(&master.host).chain(others).filter(|h| h.parse::<IpAddr>().is_err()) {
             if !config.globals.resolve_hostnames {
-                return Err(format!(
-                    "sentinel monitor {}: '{host}' is not an IP address. Can't resolve instance hostname.\n\
-                     Give an address, or set 'sentinel resolve-hostnames yes'.",
-                    master.cfg.name
-                ));
+                let names_it = |d: &&Directive| d.args.iter().any(|arg| arg == host.as_bytes());
+                let text = "Can't resolve instance hostname.\nGive its address, or set 'sentinel resolve-hostnames yes'.";
+                return Err(match directives.iter().find(names_it) {
+                    Some(directive) => directive.error(text).to_string(),
+                    None => text.into(),
+                });
             }
-            match first_address(host) {
-                Ok(ip) => {
-                    resolved.insert(host.clone(), ip.to_string());
-                }
-                Err(error) if needed => {
-                    return Err(format!(
-                        "sentinel monitor {}: Can't resolve instance hostname '{host}': {error}",
-                        master.cfg.name
-                    ));
-                }
-                Err(_) => {}
-            }
+            names.insert(host.clone());
         }
     }
-    Ok(resolved)
+    let names: Vec<String> = names.into_iter().collect();
+    Ok(resolver::look_up_all(&names, FIRST_LOOKUP))
 }
 
 fn executable(path: &str) -> bool {

@@ -53,7 +53,8 @@ pub async fn demo(shape: &Shape, plan: Plan, scratch: Scratch) -> Result<()> {
         view.say(&format!("{} clients write, each to the master that the Sentinels name", plan.pace.writers));
     };
     let figures =
-        failover::round(&mut deployment, &discovery, plan, shape.down_after_ms, &say, &on_load).await?;
+        failover::round(&mut deployment, &discovery, plan, shape.detection_ms(plan.fault), &say, &on_load)
+            .await?;
     watchers.shutdown().await;
     view.finish();
     println!("{}", figures.summary());

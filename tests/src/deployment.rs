@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::binaries::{Binaries, is_ours};
 use crate::client::Role;
 use crate::error::{LabError, Result};
+use crate::failover::Fault;
 use crate::scratch::Scratch;
 use crate::server::{Server, ServerSpec};
 use crate::wait;
@@ -21,16 +23,38 @@ pub struct Shape {
     pub binaries: Binaries,
     /// How many replicas the master has.
     pub replicas: usize,
-    /// How many Sentinels watch; a majority of them is the quorum.
+    /// How many Sentinels watch.
     pub sentinels: usize,
+    /// The programs of further Sentinels that watch with them. A majority of all is the quorum.
+    pub other_sentinels: Vec<PathBuf>,
     /// `down-after-milliseconds`.
     pub down_after_ms: u64,
+    /// `down-on-refused` of our Sentinels; others do not have it.
+    pub down_on_refused_ms: Option<u64>,
 }
 
 impl Shape {
     /// The usual shape: two replicas, three Sentinels, one second.
     pub fn usual(binaries: Binaries) -> Shape {
-        Shape { binaries, replicas: 2, sentinels: 3, down_after_ms: 1_000 }
+        Shape {
+            binaries,
+            replicas: 2,
+            sentinels: 3,
+            other_sentinels: Vec::new(),
+            down_after_ms: 1_000,
+            down_on_refused_ms: None,
+        }
+    }
+
+    /// How long detection takes by its settings.
+    pub fn detection_ms(&self, fault: Fault) -> u64 {
+        match fault {
+            Fault::Coordinated => 0,
+            Fault::Sigkill if is_ours(&self.binaries.sentinel) => {
+                self.down_on_refused_ms.map_or(self.down_after_ms, |ms| ms.min(self.down_after_ms))
+            }
+            Fault::Sigkill | Fault::Sigstop => self.down_after_ms,
+        }
     }
 }
 
@@ -63,8 +87,9 @@ impl Deployment {
         for replica in replicas {
             replica.follows(master, Duration::from_secs(15)).await?;
         }
-        for number in 1..=shape.sentinels {
-            let spec = sentinel_spec(number, shape, master.port());
+        let programs = std::iter::repeat_n(&shape.binaries.sentinel, shape.sentinels);
+        for (index, program) in programs.chain(&shape.other_sentinels).enumerate() {
+            let spec = sentinel_spec(index + 1, program, shape, master.port());
             deployment.sentinels.push(spec.start(&deployment.scratch).await?);
         }
         deployment.settled(Duration::from_secs(20)).await?;
@@ -178,14 +203,19 @@ impl Deployment {
     }
 }
 
-fn sentinel_spec(number: usize, shape: &Shape, master_port: u16) -> ServerSpec {
-    let quorum = shape.sentinels / 2 + 1;
-    ServerSpec::with_file(&format!("sentinel-{number}"), &shape.binaries.sentinel, &[])
+fn sentinel_spec(number: usize, program: &Path, shape: &Shape, master_port: u16) -> ServerSpec {
+    let quorum = (shape.sentinels + shape.other_sentinels.len()) / 2 + 1;
+    let refused = shape.down_on_refused_ms.filter(|_| is_ours(program));
+    let spec = ServerSpec::with_file(&format!("sentinel-{number}"), program, &[])
         .line(format!("sentinel monitor {MASTER_NAME} 127.0.0.1 {master_port} {quorum}"))
         .line(format!("sentinel down-after-milliseconds {MASTER_NAME} {}", shape.down_after_ms))
         // The next round must not wait out the default of three minutes after a split vote.
         .line(format!("sentinel failover-timeout {MASTER_NAME} 10000"))
-        .line(format!("sentinel parallel-syncs {MASTER_NAME} 1"))
+        .line(format!("sentinel parallel-syncs {MASTER_NAME} 1"));
+    match refused {
+        Some(ms) => spec.line(format!("sentinel down-on-refused {MASTER_NAME} {ms}")),
+        None => spec,
+    }
 }
 
 /// `slave0`, `slave1`, …, but not `slave_repl_offset`.

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::deployment::Deployment;
+use crate::binaries::is_ours;
+use crate::client::Role;
+use crate::deployment::{Deployment, MASTER_NAME};
 use crate::discovery::{Discovery, Event};
 use crate::error::{LabError, Result};
 use crate::load::{Load, Pace};
+use crate::wait;
 
 /// Within this time a failover has to be over; several times what Redis needs.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(40);
@@ -25,6 +28,20 @@ pub enum Fault {
     Sigkill,
     /// The process hangs; its connections stay open and silent.
     Sigstop,
+    /// None: an operator moves the master with SENTINEL FAILOVER … COORDINATED, or without that word where the
+    /// Sentinel does not know it.
+    Coordinated,
+}
+
+impl Fault {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Sigkill => "sigkill",
+            Fault::Sigstop => "sigstop",
+            Fault::Coordinated => "coordinated",
+        }
+    }
 }
 
 /// What one round measured.
@@ -34,16 +51,20 @@ pub struct Figures {
     pub fault: Fault,
     /// From the last write acknowledged by the old master to the first by the new one.
     pub outage_ms: f64,
-    /// The part of it that is set: `down-after-milliseconds`.
-    pub down_after_ms: u64,
+    /// The part of it that is set: `down-after-milliseconds`, or `down-on-refused` for a killed process.
+    pub detection_ms: u64,
     /// The rest of it: what detection took beyond that, agreement, promotion, telling clients.
     pub beyond_ms: f64,
+    /// The longest that any one client had to wait between two acknowledgements.
+    pub longest_pause_ms: f64,
     /// From the fault to the first `+sdown` of any Sentinel.
     pub sdown_ms: Option<f64>,
     /// From the fault to the first `+switch-master` of any Sentinel.
     pub switch_ms: Option<f64>,
     /// From the first Sentinel's `+switch-master` to the last one's; only if all published it.
     pub switch_spread_ms: Option<f64>,
+    /// Further failovers, for which there was no reason: `+switch-master` beyond the first of a Sentinel.
+    pub spurious: usize,
     /// Writes acknowledged in the whole round.
     pub acknowledged: u64,
     /// Acknowledged writes that the new master does not have at the end.
@@ -69,7 +90,7 @@ pub async fn round(
     deployment: &mut Deployment,
     discovery: &Discovery,
     plan: Plan,
-    down_after_ms: u64,
+    detection_ms: u64,
     say: &dyn Fn(String),
     on_load: &dyn Fn(&Load),
 ) -> Result<Figures> {
@@ -81,7 +102,8 @@ pub async fn round(
     tokio::time::sleep(plan.steady).await;
 
     let events_before = discovery.events(0).len();
-    let fault_at = inject(deployment, old, plan.fault, say)?;
+    load.take_longest_pause();
+    let fault_at = inject(deployment, old, plan.fault, say).await?;
     let handover = load.handover_since(fault_at, FAILOVER_LIMIT).await?;
     let new = deployment.node_at(handover.to.port())?;
     let outage = millis(handover.first - handover.last);
@@ -91,10 +113,13 @@ pub async fn round(
         deployment.nodes[old].name()
     ));
     load.advances(100, FAILOVER_LIMIT).await?;
+    let longest_pause_ms = millis(load.take_longest_pause());
     tokio::time::sleep(plan.steady).await;
 
     let returned_at = heal(deployment, old, plan.fault, say).await?;
-    deployment.nodes[old].follows(&deployment.nodes[new], RETURN_LIMIT).await?;
+    // Usually the same; a failover without reason may have made it another.
+    let new = follows_a_master(deployment, old).await?;
+    let name = deployment.nodes[new].name().to_string();
     let follows_after_ms = millis(returned_at.elapsed());
     say(format!("{} follows {name}, its link is up", deployment.nodes[old].name()));
 
@@ -121,11 +146,13 @@ pub async fn round(
     Ok(Figures {
         fault: plan.fault,
         outage_ms: outage,
-        down_after_ms,
-        beyond_ms: outage - down_after_ms as f64,
+        detection_ms,
+        beyond_ms: outage - detection_ms as f64,
+        longest_pause_ms,
         sdown_ms: events.iter().find(|event| event.channel == "+sdown").map(|event| since_fault(event.at)),
         switch_ms: switches.iter().flatten().min().copied().map(since_fault),
         switch_spread_ms: spread(&switches).map(millis),
+        spurious: spurious(&events, deployment.sentinels.len()),
         acknowledged: load.total(),
         lost: lost.len(),
         follows_after_ms,
@@ -133,19 +160,52 @@ pub async fn round(
 }
 
 /// Does the harm; returns the instant just before it.
-fn inject(deployment: &mut Deployment, victim: usize, fault: Fault, say: &dyn Fn(String)) -> Result<Instant> {
+async fn inject(
+    deployment: &mut Deployment,
+    victim: usize,
+    fault: Fault,
+    say: &dyn Fn(String),
+) -> Result<Instant> {
     let node = &mut deployment.nodes[victim];
     let at = Instant::now();
     match fault {
         Fault::Sigkill => node.kill()?,
         Fault::Sigstop => node.freeze()?,
+        Fault::Coordinated => {
+            let sentinel = &deployment.sentinels[0];
+            let request = ["SENTINEL", "FAILOVER", MASTER_NAME, "COORDINATED"];
+            let words = if is_ours(sentinel.program()) { &request[..] } else { &request[..3] };
+            let () = sentinel.ask(words).await?;
+        }
     }
-    let (name, port) = (node.name().to_string(), node.port());
+    let node = &deployment.nodes[victim];
+    let (name, port) = (node.name(), node.port());
     say(match fault {
         Fault::Sigkill => format!("{name}, the master on port {port}, was killed (SIGKILL)"),
         Fault::Sigstop => format!("{name}, the master on port {port}, was stopped (SIGSTOP)"),
+        Fault::Coordinated => format!("a Sentinel was asked to replace {name}, the master on port {port}"),
     });
     Ok(at)
+}
+
+/// Waits until `replica` follows a master with its link up; which one.
+async fn follows_a_master(deployment: &Deployment, replica: usize) -> Result<usize> {
+    let replica = &deployment.nodes[replica];
+    let what = format!("{} follows a master", replica.name());
+    wait::until(&what, RETURN_LIMIT, async || {
+        let text = |error: LabError| error.to_string();
+        match replica.role().await.map_err(text)? {
+            Role::Replica { master_port, link_up: true, .. } => {
+                let master = deployment.node_at(master_port).map_err(text)?;
+                match deployment.nodes[master].role().await.map_err(text)? {
+                    Role::Master { .. } => Ok(master),
+                    role => Err(format!("{}: {role:?}", deployment.nodes[master].name())),
+                }
+            }
+            role => Err(format!("{role:?}")),
+        }
+    })
+    .await
 }
 
 async fn heal(
@@ -158,6 +218,7 @@ async fn heal(
     match fault {
         Fault::Sigkill => node.restart().await?,
         Fault::Sigstop => node.thaw()?,
+        Fault::Coordinated => return Ok(Instant::now()),
     }
     say(format!("{} is back; it still believes to be the master", node.name()));
     Ok(Instant::now())
@@ -167,7 +228,7 @@ async fn heal(
 async fn same_data(deployment: &Deployment, master: usize, replica: usize) -> Result<()> {
     let (master, replica) = (&deployment.nodes[master], &deployment.nodes[replica]);
     let what = format!("{} has as many keys as {}", replica.name(), master.name());
-    crate::wait::until(&what, RETURN_LIMIT, async || {
+    wait::until(&what, RETURN_LIMIT, async || {
         let size = async |server: &crate::server::Server| server.ask::<u64>(&["DBSIZE"]).await;
         match (size(master).await, size(replica).await) {
             (Ok(there), Ok(here)) if there == here => Ok(()),
@@ -190,6 +251,15 @@ fn first_of_each(events: &[Event], channel: &str, sentinels: usize) -> Vec<Optio
         .collect()
 }
 
+/// Failovers beyond the first, as the Sentinel that saw most of them counts.
+fn spurious(events: &[Event], sentinels: usize) -> usize {
+    let of = |sentinel| {
+        let switches = |event: &&Event| event.sentinel == sentinel && event.channel == "+switch-master";
+        events.iter().filter(switches).count()
+    };
+    (0..sentinels).map(of).max().unwrap_or(0).saturating_sub(1)
+}
+
 fn spread(instants: &[Option<Instant>]) -> Option<Duration> {
     let all: Option<Vec<Instant>> = instants.iter().copied().collect();
     let all = all?;
@@ -204,8 +274,8 @@ impl Figures {
     /// The demo's last line.
     pub fn summary(&self) -> String {
         format!(
-            "outage {:.0} ms: {} ms set by down-after, {:.0} ms beyond it; {} writes acknowledged, {} lost",
-            self.outage_ms, self.down_after_ms, self.beyond_ms, self.acknowledged, self.lost
+            "outage {:.0} ms: {} ms set for detection, {:.0} ms beyond it; {} writes acknowledged, {} lost",
+            self.outage_ms, self.detection_ms, self.beyond_ms, self.acknowledged, self.lost
         )
     }
 
@@ -238,5 +308,6 @@ mod tests {
         assert_eq!(spread(&first_of_each(&events, "+switch-master", 2)), None);
         events.push(event(1, 12, "+switch-master"));
         assert_eq!(spread(&first_of_each(&events, "+switch-master", 2)), Some(Duration::from_millis(7)));
+        assert_eq!(spurious(&events, 2), 1, "the second one of the first Sentinel");
     }
 }

@@ -5,6 +5,7 @@
 //! them; [`discovery`] finds the master as clients do, [`load`] writes to it and keeps
 //! book; [`failover`] puts these together into one round of a fault and its mending,
 //! which [`demo`] shows, [`mod@bench`] repeats, and the end-to-end tests assert upon.
+//! [`sim`] stands apart: it runs Sentinels without processes, on virtual time.
 
 pub mod bench;
 pub mod binaries;
@@ -17,10 +18,12 @@ pub mod error;
 pub mod failover;
 pub mod launcher;
 pub mod load;
+pub mod played;
 pub mod ports;
 pub mod process;
 pub mod scratch;
 pub mod server;
+pub mod sim;
 pub mod view;
 pub mod wait;
 

@@ -50,6 +50,10 @@ struct Ledger {
     total: u64,
     latest: Option<(SocketAddr, Instant)>,
     handovers: Vec<Handover>,
+    /// By writer, when it was acknowledged last.
+    last: Vec<Option<Instant>>,
+    /// The longest time that a writer had to wait from one acknowledgement to the next.
+    longest_pause: Duration,
 }
 
 impl Ledger {
@@ -60,6 +64,9 @@ impl Ledger {
             self.handovers.push(Handover { to: by, last, first: at });
         }
         self.latest = Some((by, at));
+        if let Some(before) = self.last[writer].replace(at) {
+            self.longest_pause = self.longest_pause.max(at - before);
+        }
         self.total += 1;
         self.acknowledged[writer].push(sequence);
     }
@@ -76,7 +83,11 @@ pub struct Load {
 impl Load {
     /// Starts writing, under keys that begin with `prefix`, to whichever master is discovered.
     pub fn start(discovery: &Discovery, prefix: &str, pace: Pace) -> Load {
-        let ledger = Ledger { acknowledged: vec![Vec::new(); pace.writers], ..Ledger::default() };
+        let ledger = Ledger {
+            acknowledged: vec![Vec::new(); pace.writers],
+            last: vec![None; pace.writers],
+            ..Ledger::default()
+        };
         let ledger = Arc::new(Mutex::new(ledger));
         let mut tasks = JoinSet::new();
         for number in 0..pace.writers {
@@ -126,6 +137,11 @@ impl Load {
             })
         })
         .await
+    }
+
+    /// The longest pause of any writer that ended since this was asked for last.
+    pub fn take_longest_pause(&self) -> Duration {
+        std::mem::take(&mut lock(&self.ledger).longest_pause)
     }
 
     /// Stops the writers. What is in flight then counts as not acknowledged.
@@ -232,7 +248,8 @@ mod tests {
         let (a, b) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut ledger = Ledger { acknowledged: vec![vec![], vec![]], ..Ledger::default() };
+        let mut ledger =
+            Ledger { acknowledged: vec![vec![], vec![]], last: vec![None; 2], ..Ledger::default() };
         ledger.acknowledge(0, 1, a, at(0));
         ledger.acknowledge(1, 1, a, at(10));
         ledger.acknowledge(0, 3, b, at(1010));
@@ -240,5 +257,6 @@ mod tests {
         let [handover] = ledger.handovers[..] else { panic!("{:?}", ledger.handovers) };
         assert_eq!((handover.to, handover.first - handover.last), (b, Duration::from_millis(1000)));
         assert_eq!((ledger.total, &ledger.acknowledged[0]), (4, &vec![1, 3]));
+        assert_eq!(ledger.longest_pause, Duration::from_millis(1010), "each writer's own");
     }
 }

@@ -12,6 +12,10 @@ use redoubt_lab::failover::{Fault, Plan};
 use redoubt_lab::launcher::Launch;
 use redoubt_lab::load::Pace;
 use redoubt_lab::scratch::Scratch;
+use redoubt_lab::sim::campaign::Campaign;
+use redoubt_lab::sim::plan::{Planted, Scenario};
+use redoubt_lab::sim::report;
+use redoubt_lab::sim::run::Trace;
 use redoubt_lab::{LabError, Result, demo};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +38,8 @@ enum Verb {
     /// Measure, side by side with other servers.
     #[command(subcommand)]
     Bench(BenchVerb),
+    /// Run simulated Sentinel deployments through faults and check that no rule is broken.
+    Sim(SimArgs),
     /// Become a server that dies with the process that asked for it.
     #[command(name = redoubt_lab::launcher::VERB, hide = true)]
     RunChild(Launch),
@@ -43,6 +49,11 @@ enum Verb {
 enum BenchVerb {
     /// How long clients cannot write when the master fails, and what they lose.
     Failover(FailoverArgs),
+    /// What watching many masters costs one Sentinel, and how soon it sees that one of them hangs.
+    ///
+    /// Masters and replicas are played by this process, on a loopback port each, since hundreds of real ones
+    /// would leave no processor time to measure in: they answer what a Sentinel asks, and hold no data.
+    Watch(WatchArgs),
     /// Processor time per request, throughput and latency, one core for the server.
     Speed(SpeedArgs),
     /// Bytes that a small key costs.
@@ -116,6 +127,13 @@ struct FailoverArgs {
     /// What happens to the master
     #[arg(long, value_enum, default_value_t = FaultChoice::Both)]
     fault: FaultChoice,
+    /// No fault: a Sentinel is asked to move the master, with SENTINEL FAILOVER ... COORDINATED, or without that
+    /// word where it is redis-sentinel
+    #[arg(long, conflicts_with = "fault")]
+    coordinated: bool,
+    /// `sentinel down-on-refused` of our Sentinels
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    down_on_refused: Option<u64>,
     /// Rounds for each fault
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
@@ -125,6 +143,34 @@ struct FailoverArgs {
     /// Write every round's figures there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct WatchArgs {
+    /// The Sentinel [default: redoubt-sentinel beside this program, or $REDOUBT_SENTINEL_BIN]
+    #[arg(long, value_name = "PROGRAM")]
+    sentinel_bin: Option<PathBuf>,
+    /// Measure the installed redis-sentinel as well
+    #[arg(long)]
+    peer_real: bool,
+    /// How many masters, each with a replica; one alone is measured before
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5_000))]
+    masters: usize,
+    /// After how long without a valid answer a master is taken for down
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    down_after_ms: u64,
+    /// How long the processor time is measured
+    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    duration_ms: u64,
+    /// How many masters hang, one after the other
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// Write all figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep the Sentinels' directories, with configuration and logs
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]
@@ -233,8 +279,79 @@ struct PausesArgs {
     batch: usize,
 }
 
+#[derive(Args, Debug)]
+struct SimArgs {
+    /// Replay this seed
+    #[arg(long, value_name = "N", conflicts_with_all = ["first", "runs", "failovers", "jobs"])]
+    seed: Option<u64>,
+    /// Print what happens in it
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Print what its Sentinels log as well
+    #[arg(long, requires = "trace")]
+    logs: bool,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: u64,
+    /// How many seeds at most
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Go on until so many failovers were seen, however many seeds that takes
+    #[arg(long, value_name = "N", conflicts_with = "runs")]
+    failovers: Option<u64>,
+    /// Only this scenario [default: the seed decides]
+    #[arg(long, value_enum)]
+    scenario: Option<Scenario>,
+    /// Runs at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
+    jobs: usize,
+    /// Plant a mistake in the Sentinels, to see it found
+    #[arg(long, value_enum, hide = true)]
+    planted: Option<PlantedChoice>,
+    /// Stop at so many seeds that break a rule
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    violations: usize,
+}
+
+/// The mistakes of [`Planted`] by name.
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum PlantedChoice {
+    VoteBeforeWrite,
+    OldVotesCount,
+    PromoteAgain,
+}
+
+impl SimArgs {
+    fn run(self) -> ExitCode {
+        let planted = self.planted.map(|choice| match choice {
+            PlantedChoice::VoteBeforeWrite => Planted::VoteBeforeWrite,
+            PlantedChoice::OldVotesCount => Planted::OldVotesCount,
+            PlantedChoice::PromoteAgain => Planted::PromoteAgain,
+        });
+        let sound = match self.seed {
+            Some(seed) => {
+                let trace = Trace { events: self.trace, logs: self.logs };
+                report::replay(seed, self.scenario, planted, trace)
+            }
+            None => report::campaign(&Campaign {
+                runs: if self.failovers.is_some() { u64::MAX } else { self.runs },
+                failovers: self.failovers,
+                scenario: self.scenario,
+                jobs: self.jobs,
+                violations: self.violations,
+                planted,
+                ..Campaign::new(self.first, self.runs)
+            }),
+        };
+        if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Verb::Sim(args) = cli.verb {
+        return args.run();
+    }
     if let Verb::RunChild(launch) = cli.verb {
         eprintln!("redoubt-lab: {}", launch.run());
         return ExitCode::FAILURE;
@@ -288,10 +405,15 @@ async fn dispatch(verb: Verb) -> Result<()> {
         }
         Verb::Up(args) => demo::up(&args.shape()?, Scratch::new(args.keep)?).await,
         Verb::Bench(BenchVerb::Failover(args)) => bench_failover(args).await,
+        Verb::Bench(BenchVerb::Watch(args)) => bench_watch(args).await,
         Verb::Bench(BenchVerb::Speed(args)) => bench_speed(args).await,
         Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
         Verb::Bench(BenchVerb::Pauses(args)) => bench_pauses(args).await,
         Verb::RunChild(launch) => Err(launch.run()),
+        Verb::Sim(args) => {
+            args.run();
+            Ok(())
+        }
     }
 }
 
@@ -304,6 +426,7 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
         suites.push(("peer: redis".to_string(), Binaries::redis()?));
     }
     let faults = match args.fault {
+        _ if args.coordinated => vec![Fault::Coordinated],
         FaultChoice::Sigkill => vec![Fault::Sigkill],
         FaultChoice::Sigstop => vec![Fault::Sigstop],
         FaultChoice::Both => vec![Fault::Sigkill, Fault::Sigstop],
@@ -313,12 +436,34 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
         faults,
         rounds: args.rounds,
         down_after_ms: args.deployment.down_after_ms,
+        down_on_refused_ms: args.down_on_refused,
         pace: args.load.pace(),
         keep: args.deployment.keep,
     };
     let results = bench::failover::run(&options).await?;
-    println!("milliseconds, medians over the rounds; down-after {} ms", options.down_after_ms);
+    println!("milliseconds, medians over the rounds and worst ones; down-after {} ms", options.down_after_ms);
     print!("{}", bench::failover::table(&results));
+    save(args.json, &results)
+}
+
+async fn bench_watch(args: WatchArgs) -> Result<()> {
+    let own = Binaries::locate_and_build(None, args.sentinel_bin)?.sentinel;
+    let name = own.file_name().map_or("own".into(), |name| name.to_string_lossy().into_owned());
+    let mut sentinels = vec![(name, own)];
+    if args.peer_real {
+        sentinels.push(("peer: redis-sentinel".to_string(), Binaries::redis()?.sentinel));
+    }
+    let options = bench::watch::Options {
+        sentinels,
+        masters: args.masters,
+        down_after_ms: args.down_after_ms,
+        duration: Duration::from_millis(args.duration_ms),
+        rounds: args.rounds,
+        keep: args.keep,
+    };
+    let results = bench::watch::run(&options).await?;
+    println!("from hanging to +sdown in milliseconds; down-after {} ms", options.down_after_ms);
+    print!("{}", bench::watch::table(&results));
     save(args.json, &results)
 }
 

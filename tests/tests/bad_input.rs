@@ -85,6 +85,32 @@ fn unbalanced_quotes() {
 }
 
 #[test]
+fn a_user_with_an_unknown_command() {
+    let output = refuses_line(&node(), 4, "user bob on\nuser alice on +no-such-command\n");
+    says(
+        &output,
+        &["rule '+no-such-command' for the user named 'alice'", "Unknown command or category name"],
+    );
+}
+
+#[test]
+fn a_user_that_is_defined_twice() {
+    let output = refuses_line(&node(), 4, "user bob on\nuser bob off\n");
+    says(&output, &["Error in user declaration 'bob': Duplicate user found."]);
+}
+
+#[test]
+fn users_in_two_places_or_in_a_file_with_mistakes() {
+    let scratch = scratch();
+    std::fs::write(scratch.path().join("users.acl"), "user bob on\nbob off\n").unwrap();
+    let start = format!("dir {}\naclfile users.acl\n", scratch.path().display());
+    let output = refuses(&node(), &scratch, &start);
+    says(&output, &["Aborting", "users.acl:2 should start with user keyword"]);
+    let output = refuses(&node(), &scratch, &format!("{start}user eve on\n"));
+    says(&output, &["define either an ACL file or declare users directly"]);
+}
+
+#[test]
 fn a_sentinel_directive_with_too_few_words() {
     refuses_line(&sentinel(), 3, "sentinel monitor mymaster 127.0.0.1 6379\n");
 }

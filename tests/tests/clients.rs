@@ -1,6 +1,8 @@
 //! Clients that nobody here wrote, against our servers: Redis's own command-line tools and
 //! the Python package, plain and through Sentinel.
 
+mod interpreters;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -125,18 +127,9 @@ mod with_python {
     use super::*;
     use redoubt_lab::deployment::{Deployment, MASTER_NAME, Shape};
 
-    /// The interpreter of the environment that tests/run prepares under target/.
-    fn python() -> PathBuf {
-        let own = std::env::current_exe().unwrap();
-        let prepared = own.ancestors().nth(3).map(|target| target.join("venv/bin/python"));
-        let chosen = std::env::var_os("REDOUBT_TEST_PYTHON").map(PathBuf::from).or(prepared).unwrap();
-        assert!(chosen.is_file(), "there is no {}: run tests/run, which prepares it", chosen.display());
-        chosen
-    }
-
     async fn script(name: &str, args: &[&str]) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name);
-        let said = run(&python(), &[&[path.to_str().unwrap()], args].concat(), "").await;
+        let path = interpreters::script("python", name);
+        let said = run(&interpreters::python(), &[&[path.to_str().unwrap()], args].concat(), "").await;
         assert!(said.ends_with("done\n"), "{name} did not reach its end: {said}");
     }
 

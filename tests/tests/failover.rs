@@ -21,9 +21,13 @@ fn shape(binaries: Binaries) -> Shape {
 }
 
 async fn fail_over(binaries: Binaries, fault: Fault) -> Figures {
+    fail_over_with(shape(binaries), fault).await
+}
+
+async fn fail_over_with(shape: Shape, fault: Fault) -> Figures {
     // Redis may acknowledge a write before its replicas were sent it: a kill in between costs it.
-    let allowed_loss = if is_ours(&binaries.node) { 0 } else { WRITERS };
-    let shape = shape(binaries);
+    let may_lose = fault != Fault::Coordinated && !is_ours(&shape.binaries.node);
+    let allowed_loss = if may_lose { WRITERS } else { 0 };
     let scratch = Scratch::for_test(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut deployment = Deployment::start(&shape, scratch).await.unwrap();
     let discovery = Discovery::start(&deployment.sentinel_addrs()).await.unwrap();
@@ -31,11 +35,15 @@ async fn fail_over(binaries: Binaries, fault: Fault) -> Figures {
     let plan = Plan { fault, pace, steady: Duration::from_millis(200) };
     let say = |line: String| println!("{line}");
     let figures =
-        failover::round(&mut deployment, &discovery, plan, shape.down_after_ms, &say, &|_| {}).await.unwrap();
+        failover::round(&mut deployment, &discovery, plan, shape.detection_ms(fault), &say, &|_| {})
+            .await
+            .unwrap();
     println!("{}", figures.summary());
     assert!(figures.lost <= allowed_loss, "acknowledged writes are gone: {figures:?}");
     assert!(figures.beyond_ms < BEYOND_LIMIT_MS, "{figures:?}");
-    assert!(figures.sdown_ms.is_some() && figures.switch_ms.is_some(), "events are missing: {figures:?}");
+    let down_is_told = figures.sdown_ms.is_some() == (fault != Fault::Coordinated);
+    assert!(down_is_told && figures.switch_ms.is_some(), "events are missing or too many: {figures:?}");
+    assert_eq!(figures.spurious, 0, "{figures:?}");
     figures
 }
 
@@ -53,6 +61,18 @@ async fn a_hanging_master_is_replaced_and_nothing_acknowledged_is_lost() {
     let figures = fail_over(ours(), Fault::Sigstop).await;
     // Its last reply counts; a master that just hung cannot be down any earlier.
     assert!(figures.outage_ms > 500.0, "{figures:?}");
+}
+
+#[tokio::test]
+async fn a_killed_master_is_replaced_early_where_refusal_counts() {
+    let shape = Shape { down_after_ms: 60_000, down_on_refused_ms: Some(100), ..Shape::usual(ours()) };
+    let figures = fail_over_with(shape, Fault::Sigkill).await;
+    assert!(figures.outage_ms < BEYOND_LIMIT_MS, "{figures:?}");
+}
+
+#[tokio::test]
+async fn a_coordinated_failover_loses_nothing() {
+    fail_over(ours(), Fault::Coordinated).await;
 }
 
 #[tokio::test]
@@ -93,5 +113,11 @@ mod with_redis_server {
     async fn our_sentinels_fail_redis_nodes_over() {
         let binaries = Binaries { node: Binaries::redis().unwrap().node, ..ours() };
         fail_over(binaries, Fault::Sigkill).await;
+    }
+
+    #[tokio::test]
+    async fn our_sentinels_hand_redis_nodes_over_without_losing_a_write() {
+        let binaries = Binaries { node: Binaries::redis().unwrap().node, ..ours() };
+        fail_over(binaries, Fault::Coordinated).await;
     }
 }

@@ -90,6 +90,14 @@ choices! {
         Clients = "clients",
     }
 
+    /// Which channels a new user may use.
+    AclPubsubDefault {
+        /// All of them.
+        AllChannels = "allchannels",
+        /// None, until a rule gives some.
+        ResetChannels = "resetchannels",
+    }
+
     /// For whom a dangerous facility is open.
     ProtectedAction {
         /// Nobody.

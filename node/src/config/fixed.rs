@@ -2,7 +2,7 @@
 //! instead and the reason.
 //!
 //! Which way a row leans is a question of safety. Where a file asks for something without which
-//! data or access would be less safe than it says (an append only file, TLS, users), it is refused;
+//! data or access would be less safe than it says (an append only file, TLS), it is refused;
 //! where it tunes what does not exist here, it is taken with a warning at start. A file that states
 //! the value that holds anyway is taken without a word, so that Redis's own `redis.conf` loads.
 
@@ -89,13 +89,6 @@ fixed! {
         "tls-session-caching" = "yes",
         "tls-session-cache-size" = "20480",
         "tls-session-cache-timeout" = "300",
-    }
-    Refuse "users other than the default one are not available in this version" {
-        "aclfile" = "",
-        "acl-pubsub-default" = "resetchannels",
-    }
-    Warn "users other than the default one are not available in this version" {
-        "acllog-max-len" = "128",
     }
     Warn "hashes are not available in this version" {
         "hash-max-listpack-entries" | "hash-max-ziplist-entries" = "512",

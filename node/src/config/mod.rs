@@ -65,16 +65,14 @@ pub const CONFIG_HELP: &[&str] = &[
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
+    /// The `user` lines, for whoever knows the rules of users.
+    pub users: Vec<Directive>,
     /// One line for each directive that was taken but has no effect: to be logged as warnings.
     pub warnings: Vec<String>,
 }
 
 /// Lines of a file that are no directives with a value, and why this version refuses them.
 const REFUSED_LINES: &[(&str, &str)] = &[
-    (
-        "user",
-        "users other than the default one are not available in this version; requirepass sets the default user's password",
-    ),
     ("rename-command", "commands can't be renamed in this version"),
     ("loadmodule", "modules are not supported"),
     ("sentinel", "sentinel directive while not in sentinel mode"),
@@ -87,10 +85,14 @@ impl Config {
     /// The first directive that is unknown, has a value that it can't have, or asks for something
     /// that this version lacks and that would be unsafe to leave out.
     pub fn load(directives: &[Directive]) -> Result<Loaded, ConfigError> {
-        let mut loaded = Loaded { config: Config::default(), warnings: Vec::new() };
+        let mut loaded = Loaded { config: Config::default(), users: Vec::new(), warnings: Vec::new() };
         let mut seen = HashSet::new();
         for directive in directives {
             let name = directive.name.as_bytes();
+            if name == b"user" {
+                loaded.users.push(directive.clone());
+                continue;
+            }
             let Some(row) = row(name) else {
                 let refused = REFUSED_LINES.iter().find(|(line, _)| line.as_bytes() == name);
                 let why = refused.map_or("Bad directive or wrong number of arguments", |(_, why)| why);

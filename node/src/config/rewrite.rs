@@ -99,19 +99,22 @@ fn known(name: &[u8]) -> Option<String> {
     if let Some(row) = row(name) {
         return Some(row.name.to_owned());
     }
-    let others = REFUSED_LINES.iter().map(|(line, _)| *line).chain(["include"]);
+    let others = REFUSED_LINES.iter().map(|(line, _)| *line).chain(["include", "user"]);
     others.into_iter().find(|other| other.as_bytes().eq_ignore_ascii_case(name)).map(str::to_owned)
 }
 
 impl Config {
-    /// This configuration written into `old`, the text of the file it was loaded from.
-    pub fn rewrite(&self, old: &[u8]) -> Vec<u8> {
+    /// This configuration written into `old`, the text of the file it was loaded from, with what
+    /// follows `user` on the line of each user.
+    pub fn rewrite(&self, old: &[u8], users: Vec<Vec<u8>>) -> Vec<u8> {
         let mut rewriter = Rewriter::read(old, known);
         for row in rows() {
             if let Standing::Live(binding) = &row.standing {
                 rewriter.put(row.name, &binding.lines(self));
             }
         }
+        let users: Vec<Line> = users.into_iter().map(|args| Line { args, force: true }).collect();
+        rewriter.put("user", &users);
         rewriter.finish()
     }
 }

@@ -5,9 +5,9 @@
 //! not act on it, so it has one value). A fixed directive is still a row, so that a file from the
 //! field is answered precisely instead of with "unknown".
 
-use super::codec::memory;
 use super::table::Config;
-use crate::bits::bits;
+use redoubt_wire::bits;
+use redoubt_wire::directives::memory;
 use std::borrow::Cow;
 
 /// Where the arguments of a directive come from; a few directives add up in a file and replace on command.

@@ -1,9 +1,10 @@
 //! Directives whose values have a form of their own: save points, addresses, buffer limits,
 //! event classes, the master's address, percentiles, shutdown options.
 
-use super::codec::{Choice, decimal, memory, memory_text, not_a_choice, single};
+use super::codec::{Choice, decimal, not_a_choice, single};
 use super::row::{Codec, Line, Source, ValueError, WRONG_NUMBER};
-use crate::bits::bits;
+use redoubt_wire::bits;
+use redoubt_wire::directives::{memory, memory_text};
 use redoubt_wire::quoting::{quote, quote_always};
 
 /// Arguments as text, in which invalid UTF-8 becomes the replacement character.

@@ -126,6 +126,12 @@ directives! {
 
     /// Password that clients must give; empty for none.
     "requirepass" [SENSITIVE] requirepass: Option<Secret> = None, Text;
+    /// File that holds all users, one a line, which ACL LOAD reads and ACL SAVE writes; empty for none.
+    "aclfile" [IMMUTABLE] aclfile: Option<PathBuf> = None, Text;
+    /// Which channels new users and selectors begin with: allchannels, resetchannels.
+    "acl-pubsub-default" acl_pubsub_default: AclPubsubDefault = AclPubsubDefault::ResetChannels, OneOf;
+    /// Entries that the log of what users were denied keeps.
+    "acllog-max-len" acllog_max_len: u64 = 128, int(0, LONG_MAX);
     /// Who may use DEBUG: no, yes, local.
     "enable-debug-command" [IMMUTABLE] enable_debug_command: ProtectedAction = ProtectedAction::No, OneOf;
     /// Who may change `dir` and `dbfilename` at run time: no, yes, local.

@@ -53,6 +53,11 @@ impl Clients {
         self.sessions.values().map(|s| &**s)
     }
 
+    /// All sessions in the registry, in no order, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.sessions.values_mut().map(|s| &mut **s)
+    }
+
     /// How many sessions the registry holds.
     pub fn len(&self) -> usize {
         self.sessions.len()

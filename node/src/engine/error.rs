@@ -25,7 +25,7 @@ impl CommandError {
 }
 
 macro_rules! errors {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
         $($(#[$doc])* pub const $name: CommandError = CommandError(Cow::Borrowed($text));)*
     };
 }
@@ -58,7 +58,7 @@ errors! {
     /// Commands before AUTH.
     NO_AUTH = "NOAUTH Authentication required.";
     /// A wrong name or password.
-    WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
+    WRONG_PASS = redoubt_wire::acl::answers::WRONG_PASSWORD;
     /// Writes on a replica.
     READ_ONLY = "READONLY You can't write against a read only replica.";
     /// Writes on a master that was one before it was started (`master-rejoin-guard`). The code is the one
@@ -90,6 +90,18 @@ errors! {
     NO_MULTI = "ERR Command not allowed inside a transaction";
     /// HELLO with a version other than 2 and 3.
     NO_PROTO = "NOPROTO unsupported protocol version";
+}
+
+/// What the rules of a user deny.
+pub fn no_permission(why: &str) -> CommandError {
+    CommandError::new(format!("NOPERM {why}"))
+}
+
+/// What the rules of a user allowed when it was queued, and deny when EXEC comes to it.
+pub fn no_longer_permitted(why: &str) -> CommandError {
+    CommandError::new(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: {why}"
+    ))
 }
 
 /// The arity error of command `name` (`config|get` for a subcommand).

@@ -5,6 +5,7 @@
 
 use redoubt_wire::resp::reply::Reply;
 
+use super::acl::context_of;
 use super::commands::spec::Flags;
 use super::commands::{COMMANDS, Command, Cx};
 use super::error::{self, CommandError};
@@ -60,6 +61,12 @@ impl Batch<'_> {
     /// The session whose turn it is.
     pub fn session(&mut self) -> &mut Session {
         self.session.as_mut().expect("a batch holds its session until it is dropped")
+    }
+
+    /// Whether the client may run commands.
+    pub fn may_command(&mut self) -> bool {
+        let session = self.session.as_ref().expect("a batch holds its session until it is dropped");
+        self.engine.may_command(session)
     }
 
     /// Starts loading what lies at keys of these hashes in the session's database.
@@ -119,7 +126,7 @@ impl Engine {
         };
         session.last_command = Some(command);
         let allowed = match command.spec.accepts(args.len()) {
-            true => self.gates(session, command),
+            true => self.gates(session, command, args),
             false => Err(error::wrong_arity(&command.full_name)),
         };
         if let Err(error) = allowed {
@@ -235,7 +242,7 @@ impl Engine {
         flags
     }
 
-    fn gates(&mut self, session: &Session, command: &Command) -> Result<(), CommandError> {
+    fn gates(&mut self, session: &Session, command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         let flags = Self::effective(session, command);
         if !flags.has(Flags::NO_AUTH) && !self.may_command(session) {
             return Err(error::NO_AUTH);
@@ -245,6 +252,9 @@ impl Engine {
         }
         if session.tx.open && flags.has(Flags::NO_MULTI) {
             return Err(error::NO_MULTI);
+        }
+        if let Err(denied) = self.permit(session, command, args, context_of(session)) {
+            return Err(error::no_permission(&denied.text(session.user(), &command.full_name)));
         }
         let write = flags.has(Flags::WRITE);
         if self.config.maxmemory > 0 && !self.make_room() && flags.has(Flags::DENYOOM) {
@@ -293,11 +303,6 @@ impl Engine {
             return Err(error::REPLICA_CLIENT);
         }
         Ok(())
-    }
-
-    /// Whether the client may run commands: it is authenticated, or no password is asked for.
-    pub(super) fn may_command(&self, session: &Session) -> bool {
-        session.authenticated || self.config.requirepass.is_none()
     }
 
     /// Whether a pause postpones the command: a client's, or one of our master's stream.

@@ -14,6 +14,7 @@ use redoubt_wire::resp::reply::{Protocol, Reply};
 use crate::config::{Config, KeyspaceEvents};
 use crate::replication::role::Replication;
 
+pub mod acl;
 pub mod clients;
 pub mod commands;
 pub mod cycle;
@@ -41,6 +42,7 @@ pub mod testing;
 pub mod transaction;
 pub mod types;
 
+use acl::Acl;
 use clients::Clients;
 use effects::Effects;
 use facts::Facts;
@@ -90,6 +92,8 @@ pub struct Engine {
     pub stats: Stats,
     /// What the outside knows, for INFO.
     pub facts: Facts,
+    /// Who may do what.
+    pub acl: Acl,
     /// Commands that took long.
     pub slowlog: SlowLog,
     /// Those who watch all commands, in the order in which they asked to.
@@ -165,6 +169,7 @@ impl Engine {
             StdRng::seed_from_u64(rng.next_u64()),
         );
         Engine {
+            acl: Acl::new(&config),
             config,
             keyspace: Keyspace::new(databases, hash_seed),
             clients: Clients::default(),
@@ -205,6 +210,15 @@ impl Engine {
         }
     }
 
+    /// Takes over a configuration, and returns the one that was in force. `running` is the session that is
+    /// not in the registry.
+    pub(crate) fn adopt(&mut self, config: Config, running: Option<&mut Session>) -> Config {
+        let previous = std::mem::replace(&mut self.config, config);
+        self.slowlog.trim(self.config.slowlog_max_len as usize);
+        self.follow_acl_config(&previous, running);
+        previous
+    }
+
     /// The keyspace events that are published.
     pub(crate) fn events(&self) -> KeyspaceEvents {
         self.config.notify_keyspace_events
@@ -218,9 +232,9 @@ impl Engine {
     /// A new client.
     pub fn connect(&mut self, addr: &str, laddr: &str, fd: i32, now_ms: i64) -> ClientId {
         let id = self.clients.next_id();
-        let open = self.config.requirepass.is_none();
+        let user = self.acl.users().default_user().clone();
         self.stats.connections_received += 1;
-        self.clients.put(Box::new(Session::new(id, addr, laddr, fd, open, now_ms)));
+        self.clients.put(Box::new(Session::new(id, addr, laddr, fd, user, now_ms)));
         id
     }
 

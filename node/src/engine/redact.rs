@@ -17,6 +17,7 @@ pub fn shown<'a>(command: &Command, args: &[&'a [u8]]) -> Vec<&'a [u8]> {
                 secrets.iter_mut().take(2).for_each(|arg| *arg = REDACTED);
             }
         }
+        "acl|setuser" => shown[2..].fill(REDACTED),
         "config|set" => {
             for pair in shown[2..].chunks_exact_mut(2) {
                 if is_sensitive(pair[0]) {
@@ -50,6 +51,7 @@ mod tests {
             &[b"CONFIG", b"SET", b"port", b"1", b"RequirePass", b"p"],
             &[b"CONFIG", b"SET", b"port", b"1", b"RequirePass", REDACTED],
         );
+        check(&[b"ACL", b"SETUSER", b"u", b">p"], &[b"ACL", b"SETUSER", REDACTED, REDACTED]);
         check(&[b"SET", b"requirepass", b"v"], &[b"SET", b"requirepass", b"v"]);
     }
 }

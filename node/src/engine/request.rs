@@ -6,6 +6,8 @@
 //! unfilled hole and executes none of its client's further commands, so order is kept, inside
 //! EXEC as well.
 
+use std::path::PathBuf;
+
 use super::session::ClientId;
 use crate::replication::master::ReplicaId;
 
@@ -47,6 +49,24 @@ pub enum Task {
         changed: Vec<&'static str>,
         /// What was in force before.
         previous: Box<crate::config::Config>,
+    },
+    /// ACL GENPASS: so many hexadecimal digits that nobody can guess, which a generator with a seed
+    /// must not make.
+    Genpass {
+        /// How many.
+        digits: usize,
+    },
+    /// ACL LOAD.
+    AclLoad {
+        /// The file, relative to the working directory.
+        file: PathBuf,
+    },
+    /// ACL SAVE.
+    AclSave {
+        /// The file, relative to the working directory.
+        file: PathBuf,
+        /// All users.
+        text: Vec<u8>,
     },
     /// SHUTDOWN: replies only if it fails or is aborted.
     Shutdown(Shutdown),

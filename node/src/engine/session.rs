@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use redoubt_wire::acl::User;
 use redoubt_wire::resp::reply::Protocol;
 
 use super::commands::Command;
@@ -55,10 +56,12 @@ pub struct Session {
     pub db: usize,
     /// The version HELLO chose.
     pub protocol: Protocol,
-    /// May run commands: AUTH succeeded or none is needed.
+    /// May run commands: AUTH succeeded or none was needed.
     pub authenticated: bool,
-    /// The user it authenticated as.
-    pub user: Arc<str>,
+    /// The user it is logged in as.
+    user: Arc<User>,
+    /// Nothing that the client does needs to be held against its user's rules.
+    unrestricted: bool,
     /// CLIENT SETNAME.
     pub name: Arc<[u8]>,
     /// CLIENT SETINFO LIB-NAME.
@@ -117,16 +120,17 @@ pub struct Buffers {
 }
 
 impl Session {
-    /// A fresh session; `authenticated` when the server asks for no password.
-    pub fn new(id: ClientId, addr: &str, laddr: &str, fd: i32, authenticated: bool, now_ms: i64) -> Self {
+    /// A fresh session of the default user `user`.
+    pub fn new(id: ClientId, addr: &str, laddr: &str, fd: i32, user: Arc<User>, now_ms: i64) -> Self {
         let empty: Arc<[u8]> = Arc::from(&b""[..]);
         Session {
             id,
             class: Class::Normal,
             db: 0,
             protocol: Protocol::Resp2,
-            authenticated,
-            user: Arc::from("default"),
+            authenticated: user.is_open(),
+            unrestricted: user.is_unrestricted(),
+            user,
             name: empty.clone(),
             lib_name: empty.clone(),
             lib_ver: empty,
@@ -150,6 +154,30 @@ impl Session {
             write_offset: 0,
             buffers: Buffers::default(),
         }
+    }
+
+    /// The user it is logged in as, with the rules in force.
+    pub fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
+    /// Another user, or another state of the same.
+    pub(super) fn become_user(&mut self, user: Arc<User>) {
+        self.unrestricted = self.class == Class::Master || user.is_unrestricted();
+        self.user = user;
+    }
+
+    /// The connection is the link to our master: what comes by it is obeyed.
+    pub(crate) fn become_master(&mut self) {
+        self.class = Class::Master;
+        self.authenticated = true;
+        self.unrestricted = true;
+    }
+
+    /// Whether nothing that the client does needs to be held against its user's rules.
+    #[inline]
+    pub(super) fn is_unrestricted(&self) -> bool {
+        self.unrestricted
     }
 
     /// Subscribed to anything: in RESP2 such a client may only use pub/sub commands.

@@ -50,8 +50,6 @@ pub struct Stats {
     pub error_replies: u64,
     /// Error replies by their code.
     pub errors: BTreeMap<String, u64>,
-    /// Attempts to authenticate that were refused.
-    pub auth_denied: u64,
     /// By the row's index.
     pub by_command: Vec<CommandStats>,
 }

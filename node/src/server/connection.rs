@@ -268,7 +268,7 @@ impl<S: Socket> Connection<S> {
         let mut turn = Turn::More;
         for _ in 0..COMMANDS_PER_TURN {
             if self.pipeline.is_empty() {
-                limits.authenticated = batch.session().authenticated;
+                limits.authenticated = batch.may_command();
                 // What a client may send can change when it authenticates.
                 let most = if limits.authenticated { LOOK_AHEAD } else { 1 };
                 match self.pipeline.fill(self.input.pending(), &limits, most) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
-use super::facts::RateMeter;
+use super::facts::EngineRates;
 use super::shared::{Core, Shared};
 use crate::engine::session::Class;
 
@@ -23,7 +23,7 @@ const REHASH_BUCKETS: usize = 256;
 
 /// Runs the timer for ever.
 pub async fn run(shared: Arc<Shared>) {
-    let mut rates = RateMeter::default();
+    let mut rates = EngineRates::default();
     loop {
         let hz = u64::from(shared.lock().engine.config.hz.max(1));
         tokio::time::sleep(Duration::from_millis(1000 / hz)).await;

@@ -6,12 +6,11 @@ use std::sync::OnceLock;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
+use redoubt_wire::rates::RateMeter;
+
 use super::shared::Core;
 use crate::engine::facts::{Cpu, Memory, Process};
 use crate::memory;
-
-/// Rates are averages over this many samples, as in Redis.
-const SAMPLES: usize = 16;
 
 /// Memory in use before the first client came.
 static STARTUP_USED: OnceLock<usize> = OnceLock::new();
@@ -80,13 +79,9 @@ pub fn cpu_now() -> Cpu {
 
 /// Turns the engine's running totals into rates.
 #[derive(Debug, Default)]
-pub struct RateMeter {
-    last: Option<(u64, [u64; 5])>,
-    samples: [[f64; SAMPLES]; 5],
-    next: usize,
-}
+pub struct EngineRates(RateMeter<5>);
 
-impl RateMeter {
+impl EngineRates {
     /// Takes a sample at `now_ms` (monotonic) and refreshes the rates that INFO shows.
     pub fn sample(&mut self, core: &mut Core, now_ms: u64) {
         let stats = &core.engine.stats;
@@ -97,20 +92,13 @@ impl RateMeter {
             stats.net_repl_input_bytes,
             stats.net_repl_output_bytes,
         ];
-        if let Some((then_ms, before)) = self.last {
-            let ms = now_ms.saturating_sub(then_ms).max(1) as f64;
-            for (i, total) in totals.iter().enumerate() {
-                self.samples[i][self.next] = total.saturating_sub(before[i]) as f64 * 1000.0 / ms;
-            }
-            self.next = (self.next + 1) % SAMPLES;
-        }
-        self.last = Some((now_ms, totals));
-        let mean = |i: usize| self.samples[i].iter().sum::<f64>() / SAMPLES as f64;
+        self.0.sample(totals, now_ms);
+        let kib = |i: usize| self.0.mean(i) / 1024.0;
         let rates = &mut core.engine.facts.rates;
-        rates.ops = mean(0) as u64;
-        rates.input_kib = mean(1) / 1024.0;
-        rates.output_kib = mean(2) / 1024.0;
-        rates.repl_input_kib = mean(3) / 1024.0;
-        rates.repl_output_kib = mean(4) / 1024.0;
+        rates.ops = self.0.mean(0) as u64;
+        rates.input_kib = kib(1);
+        rates.output_kib = kib(2);
+        rates.repl_input_kib = kib(3);
+        rates.repl_output_kib = kib(4);
     }
 }

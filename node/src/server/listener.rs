@@ -238,7 +238,7 @@ fn may_connect(engine: &mut crate::engine::Engine, local: bool) -> Result<(), &'
     if engine.clients.len() >= engine.config.maxclients as usize {
         return Err("-ERR max number of clients reached\r\n");
     }
-    if engine.config.protected_mode && engine.config.requirepass.is_none() && !local {
+    if engine.config.protected_mode && engine.acl.users().default_user().needs_no_password() && !local {
         return Err(PROTECTED);
     }
     Ok(())

@@ -4,11 +4,11 @@
 //! them, each with a readiness loop of its own, so that a connection's wake-ups never cross
 //! threads; a small pool does what may block. All of them meet at the engine's lock.
 
+pub mod acl;
 pub mod clock;
 pub mod connection;
 pub mod cron;
 pub mod facts;
-pub mod files;
 pub mod listener;
 pub mod outbox;
 pub mod pace;

@@ -10,16 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use redoubt_wire::acl::Users;
 use redoubt_wire::directives::{CommandLine, Directive};
+use redoubt_wire::replace::{Recovered, recover};
 use redoubt_wire::{log, notice, warning};
 
 use super::listener::Listeners;
 use super::shared::Shared;
 use super::tasks::log_level;
 use super::worker::Workers;
-use super::{clock, cron, facts, replication, shutdown};
+use super::{acl, clock, cron, facts, replication, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
+use crate::engine::acl::CATALOG;
 use crate::engine::load::Loading;
 
 const USAGE: &str = "usage: redoubt-node [FILE] [-] [--name value ...]
@@ -64,15 +67,18 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     let command_line = CommandLine::parse(args);
+    // A file that is not there is the next line's to complain about.
+    let config_file = command_line.config_file.as_ref().and_then(|file| std::fs::canonicalize(file).ok());
+    let recovered = match &config_file {
+        Some(file) => recover(file).map_err(|e| format!("{}: {e}", file.display()))?,
+        None => None,
+    };
     let directives = command_line.load(&mut std::io::stdin().lock()).map_err(|e| format!("\n{e}"))?;
     let loaded = Config::load(&directives).map_err(|e| format!("\n{e}"))?;
     let mut config = loaded.config;
-    let config_file = match &command_line.config_file {
-        Some(file) => Some(std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?),
-        None => None,
-    };
     enter(&config.dir, &directives)?;
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
+    let users = acl::origin(&config, &loaded.users).users(&CATALOG).map_err(|why| format!("\n{why}"))?;
     // Before any thread exists: a daemon is a fork.
     if config.daemonize {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
@@ -84,9 +90,16 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
             "Warning: no config file specified, using the default config. In order to specify a config file use redoubt-node /path/to/redis.conf"
         );
     }
+    if let Some(Recovered { found_text }) = recovered {
+        warning!(
+            "CONFIG REWRITE was interrupted; its text is in force, and what stood in the file was kept as {}",
+            found_text.display()
+        );
+    }
     for warning in &loaded.warnings {
         warning!("{warning}");
     }
+    acl::origin(&config, &loaded.users).warn(&users);
     if config.disable_thp
         && let Err(error) = nix::sys::prctl::set_thp_disable(true)
     {
@@ -96,7 +109,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|e| format!("Can't start the runtime: {e}"))?;
-    runtime.block_on(run(config, config_file)).map_err(|message| {
+    runtime.block_on(run(config, users, config_file)).map_err(|message| {
         warning!("{message}");
         message
     })
@@ -124,11 +137,11 @@ fn open_log(config: &Config) -> Result<(), String> {
     };
     let role = if config.replicaof.is_some() { log::Role::Replica } else { log::Role::Master };
     let file = (!config.logfile.as_os_str().is_empty()).then(|| config.logfile.clone());
-    log::init(log::Config { level, role, format, file })
+    log::init(log::Config { level, role, format, file, syslog: None })
         .map_err(|e| format!("{e}. Check the directive 'logfile' ({}).", config.logfile.display()))
 }
 
-async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, String> {
+async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Result<ExitCode, String> {
     let listeners = Listeners::bind(&config).map_err(|e| e.to_string())?;
     let port = listeners.port();
     let workers =
@@ -143,6 +156,7 @@ async fn run(config: Config, config_file: Option<PathBuf>) -> Result<ExitCode, S
     let now_ms = clock::unix_ms();
     let described = listeners.described(&config);
     let mut engine = Engine::new(config, rand::random(), clock::monotonic_ns);
+    engine.start_with_users(users);
     engine.facts.process = facts::process(config_file.as_deref(), described, now_ms);
     engine.facts.memory = facts::memory_now;
     engine.facts.cpu = facts::cpu_now;

@@ -1,24 +1,23 @@
 //! Carries out what a command asked of the outside, and answers in its place.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 use redoubt_wire::{log, notice, warning};
 
-use super::clock;
-use super::files;
 use super::persistence::SaveError;
 use super::shared::Shared;
-use crate::config::{ChangeError, Config, LogLevel};
+use super::{acl, clock};
+use crate::config::{ChangeError, LogLevel};
 use crate::engine::load::Loading;
 use crate::engine::request::Task;
 use crate::engine::session::ClientId;
 
 impl Shared {
     /// Carries `task` out for `client` and returns the encoded reply.
-    pub async fn perform(self: &Arc<Self>, _client: ClientId, task: Task, protocol: Protocol) -> Vec<u8> {
+    pub async fn perform(self: &Arc<Self>, client: ClientId, task: Task, protocol: Protocol) -> Vec<u8> {
         let mut reply = Reply::new(protocol);
         match task {
             Task::Freeze { us } => {
@@ -48,9 +47,21 @@ impl Shared {
             Task::ConfigApply { changed, previous } => match self.apply_config(&changed) {
                 Ok(()) => reply.ok(),
                 Err((name, reason)) => {
-                    self.lock().engine.config = *previous;
+                    self.lock().engine.adopt(*previous, None);
                     reply.error(&ChangeError::failed(name, reason).to_string());
                 }
+            },
+            Task::Genpass { digits } => reply.bulk(acl::new_password(digits).as_bytes()),
+            Task::AclLoad { file } => {
+                let shared = self.clone();
+                match blocking(move || shared.load_users(client, &file)).await {
+                    Ok(()) => reply.ok(),
+                    Err(text) => reply.error(&format!("ERR {text}")),
+                }
+            }
+            Task::AclSave { file, text } => match blocking(move || acl::save_users(&file, &text)).await {
+                Ok(()) => reply.ok(),
+                Err(text) => reply.error(text),
             },
             Task::Shutdown(options) => {
                 let text = self.shutdown(options).await;
@@ -97,10 +108,7 @@ impl Shared {
 
     async fn save_blocking(self: &Arc<Self>) -> Result<(), SaveError> {
         let shared = self.clone();
-        match tokio::task::spawn_blocking(move || shared.save(false)).await {
-            Ok(result) => result,
-            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
-        }
+        blocking(move || shared.save(false)).await
     }
 
     /// DEBUG RELOAD: saves, empties, loads.
@@ -121,10 +129,7 @@ impl Shared {
             shared.lock().engine.loading = Loading::No;
             result.map_err(SaveError::from)
         };
-        match tokio::task::spawn_blocking(load).await {
-            Ok(result) => result,
-            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
-        }
+        blocking(load).await
     }
 
     /// Writes the directives in force into the configuration file, as a whole or not at all.
@@ -138,8 +143,15 @@ impl Shared {
                 file.display()
             ));
         }
-        let config = self.lock().engine.config.clone();
-        rewrite(&config, file).map_err(|error| {
+        let (config, users) = {
+            let engine = &self.lock().engine;
+            (engine.config.clone(), engine.user_lines())
+        };
+        let old = match std::fs::read(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other,
+        };
+        old.and_then(|old| replace(file, &config.rewrite(&old, users))).map_err(|error| {
             warning!("CONFIG REWRITE failed: {}: {error}", file.display());
             format!("ERR Rewriting config file: {error}")
         })?;
@@ -191,12 +203,10 @@ pub fn log_level(level: LogLevel) -> log::Level {
     }
 }
 
-/// Brings the configuration file into line with `config`.
-fn rewrite(config: &Config, file: &Path) -> std::io::Result<()> {
-    let old = match std::fs::read(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    files::replace(file, &config.rewrite(&old))
+/// Carries out on a thread of the pool what may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+    }
 }

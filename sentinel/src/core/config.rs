@@ -17,6 +17,8 @@ pub struct MasterConfig {
     pub quorum: u32,
     /// Silence after which an instance counts as down.
     pub down_after_ms: Ms,
+    /// A master whose host refuses connections this long counts as down; 0: refusal is silence like any other.
+    pub down_on_refused_ms: Ms,
     /// Limit of the steps of a failover, and base of the pause between failed attempts.
     pub failover_timeout_ms: Ms,
     /// Replicas that are told their new master at a time.
@@ -42,6 +44,7 @@ impl MasterConfig {
             name: name.to_string(),
             quorum,
             down_after_ms: timers.default_down_after,
+            down_on_refused_ms: 0,
             failover_timeout_ms: timers.default_failover_timeout,
             parallel_syncs: 1,
             notification_script: None,
@@ -116,6 +119,21 @@ pub struct Config {
     pub masters: Vec<MasterEntry>,
     /// Whether a script exists and may be run: the one question to the outside, answered by the driver.
     pub executable: fn(&str) -> bool,
+    /// A mistake that a simulator plants, to show that it would be found. No file can ask for it.
+    #[doc(hidden)]
+    pub planted: Option<Planted>,
+}
+
+/// Mistakes of the kind that a simulator is to find.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// A vote is told before it is on disk.
+    VoteBeforeWrite,
+    /// Votes of older epochs count.
+    OldVotesCount,
+    /// A promotion that went out and was not confirmed is tried with another replica in the same epoch.
+    PromoteAgain,
 }
 
 const NO_MASTER: &str = "No such master with specified name.";
@@ -143,7 +161,7 @@ fn turn(option: &str) -> usize {
 impl Config {
     /// A configuration that names nothing yet.
     pub fn new(executable: fn(&str) -> bool) -> Self {
-        Config { globals: Globals::default(), masters: Vec::new(), executable }
+        Config { globals: Globals::default(), masters: Vec::new(), executable, planted: None }
     }
 
     /// Reads the arguments of `sentinel` directives, each with its tag (a line's place in the
@@ -268,7 +286,8 @@ fn apply_to_master(
         | "auth-user"
         | "config-epoch"
         | "leader-epoch"
-        | "master-reboot-down-after-period" => 1..=1,
+        | "master-reboot-down-after-period"
+        | "down-on-refused" => 1..=1,
         "known-replica" | "known-slave" | "rename-command" => 2..=2,
         "known-sentinel" => 2..=3,
         _ => return Err("Unrecognized sentinel configuration statement.".into()),
@@ -298,6 +317,9 @@ fn apply_to_master(
         "master-reboot-down-after-period" => {
             cfg.reboot_down_after_ms = rest[0].parse().map_err(|_| "negative time parameter.".to_string())?;
         }
+        "down-on-refused" => {
+            cfg.down_on_refused_ms = rest[0].parse().map_err(|_| "negative time parameter.".to_string())?;
+        }
         "config-epoch" => entry.config_epoch = number(rest[0])?,
         "leader-epoch" => entry.leader_epoch = number(rest[0])?,
         "rename-command" => {
@@ -306,9 +328,18 @@ fn apply_to_master(
                 return Err("Same command renamed multiple times with rename-command.".into());
             }
         }
-        "known-replica" | "known-slave" => entry.replicas.push((rest[0].to_string(), port(rest[1])?)),
+        "known-replica" | "known-slave" => {
+            let replica = (rest[0].to_string(), port(rest[1])?);
+            if entry.replicas.contains(&replica) {
+                return Err("Duplicate hostname and port for replica.".into());
+            }
+            entry.replicas.push(replica);
+        }
         // Files of before ids were introduced name Sentinels without one: they will be heard of again.
         "known-sentinel" if rest.len() == 3 => {
+            if entry.sentinels.iter().any(|(_, _, run_id)| run_id == rest[2]) {
+                return Err("Duplicate runid for sentinel.".into());
+            }
             entry.sentinels.push((rest[0].to_string(), port(rest[1])?, rest[2].to_string()));
         }
         _ => {}
@@ -372,6 +403,28 @@ mod tests {
         ];
         for (line, text) in cases {
             assert_eq!(load(&["monitor a 1.2.3.4 1 1", line]).unwrap_err(), (2, text.to_string()), "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_remembered_twice() {
+        let id = "0123456789012345678901234567890123456789";
+        let sentinel = |port: u16| format!("known-sentinel a 1.2.3.7 {port} {id}");
+        for (first, second, text) in [
+            (
+                "known-slave a 1.2.3.5 2",
+                "known-replica a 1.2.3.5 2",
+                "Duplicate hostname and port for replica.",
+            ),
+            (&sentinel(1), &sentinel(2), "Duplicate runid for sentinel."),
+            (
+                "rename-command a CONFIG x",
+                "rename-command a config y",
+                "Same command renamed multiple times with rename-command.",
+            ),
+        ] {
+            let error = load(&["monitor a 1.2.3.4 1 1", first, second]).unwrap_err();
+            assert_eq!(error, (3, text.to_string()));
         }
     }
 

@@ -5,7 +5,7 @@
 //! at once instead of a second later.
 
 use super::link::{Channel, ConnState, LinkKey, Pending};
-use super::model::{FailoverState, Master, MasterId, Role, Target};
+use super::model::{FailoverState, Master, MasterId, Peer, Role, Target};
 use super::timers::{Due, Ms};
 use super::value::Value;
 use super::{Core, Level};
@@ -22,6 +22,13 @@ impl Core {
         let Some(instance) = master.instance(target) else { return };
         let limit = master.cfg.down_after_ms;
         let silent = link.silent_ms(now) > limit;
+        let refusal = self.refusal_limit(key).filter(|_| *target == Target::Master);
+        let refused = match (link.refused_since, refusal) {
+            (Some(since), Some(limit)) => due.passed(now, since + limit),
+            _ => false,
+        };
+        // Only a valid answer proves the contrary: a connection that is accepted is none.
+        let unproven = instance.s_down_since.is_some_and(|since| link.available_at < since);
         if !silent && (link.unanswered_since.is_some() || link.up().is_none()) {
             due.at(link.available_at + limit + 1);
         }
@@ -30,7 +37,7 @@ impl Core {
             *target == Target::Master && instance.role_reported == Role::Slave && due.passed(now, demoted_at);
         let rebooting = *target == Target::Master
             && master.rebooted_at.is_some_and(|at| due.passed(now, at + master.cfg.reboot_down_after_ms + 1));
-        self.set_s_down(m, target, silent || demoted || rebooting, now);
+        self.set_s_down(m, target, silent || refused || unproven || demoted || rebooting, now);
     }
 
     fn set_s_down(&mut self, m: usize, target: &Target, down: bool, now: Ms) {
@@ -78,6 +85,7 @@ impl Core {
 
     /// Sets or clears ODOWN: enough Sentinels, ourselves among them, see the master down.
     pub(super) fn judge_objectively(&mut self, m: usize, now: Ms) {
+        self.forget_old_answers(m, now);
         let master = &self.masters[m];
         let agreeing = 1 + master.peers.values().filter(|p| p.says_down).count();
         let down = master.me.s_down() && agreeing >= master.cfg.quorum as usize;
@@ -86,26 +94,38 @@ impl Core {
         }
         if !down {
             self.masters[m].o_down_since = None;
+            self.masters[m].serves_since = Some(now);
             return self.event(Level::Warning, "-odown", m, &Target::Master, "");
         }
         let quorum = master.cfg.quorum;
-        let start = now + self.turn_delay(m);
+        let last_answer = self.links.get(&master.me.link).map_or(now, |l| l.available_at);
+        let served = master.serves_since.map_or(Ms::MAX, |since| last_answer.saturating_sub(since));
+        self.schedule_candidacy(m, served, now);
         let master = &mut self.masters[m];
         master.o_down_since = Some(now);
         master.me.last_down_at = Some(now);
-        master.candidacy.not_before = master.candidacy.not_before.max(start);
         self.event(Level::Warning, "+odown", m, &Target::Master, &format!(" #quorum {agreeing}/{quorum}"));
     }
 
-    /// Asks the others again whose answer is older than the ask period, and forgets what is too old.
+    /// When an answer counts no more. In TILT nobody is asked, so answers may have grown old.
+    fn stale_at(&self, peer: &Peer) -> Ms {
+        peer.answered_at.map_or(0, |at| at + 5 * self.timers.ask_period + 1)
+    }
+
+    fn forget_old_answers(&mut self, m: usize, now: Ms) {
+        let mut peers = std::mem::take(&mut self.masters[m].peers);
+        for peer in peers.values_mut().filter(|p| now >= self.stale_at(p)) {
+            peer.says_down = false;
+            peer.leader = None;
+        }
+        self.masters[m].peers = peers;
+    }
+
+    /// Asks the others again whose answer is older than the ask period.
     pub(super) fn ask_peers(&mut self, m: usize, forced: bool, now: Ms, due: &mut Due) {
         let period = self.timers.ask_period;
-        for peer in self.masters[m].peers.values_mut() {
-            let stale_at = peer.answered_at.map_or(0, |at| at + 5 * period + 1);
-            if (peer.says_down || peer.leader.is_some()) && due.passed(now, stale_at) {
-                peer.says_down = false;
-                peer.leader = None;
-            }
+        for peer in self.masters[m].peers.values().filter(|p| p.says_down || p.leader.is_some()) {
+            due.at(self.stale_at(peer).max(now + 1));
         }
         if !self.may_ask(&self.masters[m]) {
             return;
@@ -155,23 +175,25 @@ impl Core {
             return;
         }
         let master = &self.masters[m];
-        let candidate = master
-            .failover
-            .as_ref()
-            .is_some_and(|f| f.state == FailoverState::WaitStart && f.durable && f.epoch == self.epoch);
-        let run_id = if candidate { self.id.clone() } else { "*".to_string() };
+        let candidacy = master.failover.as_ref().filter(|f| f.state == FailoverState::WaitStart && f.durable);
+        let (run_id, stands_in) = match candidacy {
+            Some(f) => (self.id.clone(), f.epoch),
+            None => ("*".to_string(), 0),
+        };
+        let epoch = if stands_in == 0 { self.epoch } else { stands_in }.to_string();
         let host = master.me.addr.announced(self.globals.announce_hostnames).to_string();
-        let (port, epoch) = (master.me.addr.port.to_string(), self.epoch.to_string());
+        let port = master.me.addr.port.to_string();
         let parts = ["SENTINEL", "is-master-down-by-addr", &host, &port, &epoch, &run_id];
-        self.send_to(m, &target, &parts, Pending::Ask(self.masters[m].id));
+        let pending = Pending::Ask { master: master.id, epoch: stands_in };
+        self.send_to(m, &target, &parts, pending);
         if let Some(peer) = self.masters[m].peers.get_mut(id) {
             peer.asking = true;
             peer.asked_at = Some(now);
         }
     }
 
-    /// A peer's answer: what it sees, and whom it votes for.
-    pub(super) fn peer_answered(&mut self, id: MasterId, key: LinkKey, value: &Value, now: Ms) {
+    /// A peer's answer: what it sees, and whom it votes for. `asked` is the epoch in which we asked for its vote.
+    pub(super) fn peer_answered(&mut self, id: MasterId, asked: u64, key: LinkKey, value: &Value, now: Ms) {
         let Some(m) = self.index(id) else { return };
         let Some(peer) = self.masters[m].peers.values_mut().find(|p| p.me.link == key) else { return };
         peer.asking = false;
@@ -180,6 +202,7 @@ impl Core {
             return;
         };
         peer.answered_at = Some(now);
+        peer.answered_epoch = asked;
         peer.says_down = *down == 1;
         if leader == b"*" || leader.len() > 64 {
             return;
@@ -192,6 +215,9 @@ impl Core {
         let name = peer.me.run_id.clone().unwrap_or_default();
         if news {
             self.log(Level::Notice, format!("{name} voted for {leader} {epoch}"));
+        }
+        if epoch > self.epoch {
+            self.adopt_epoch(m, epoch, now);
         }
     }
 }

@@ -1,11 +1,18 @@
 //! The failover of a leader, step by step. Each call of [`Core::failover_step`] takes one
 //! step if one is due and says whether another may follow.
 //!
+//! Two masters must never share an epoch. Another replica is promoted in the epoch of the failover only if the
+//! one before cannot have been: nothing was sent to it, or it answered the transaction with an error. Whenever
+//! the outcome is unknown, the next attempt is a new election in a new epoch.
+//!
 //! Clients are told at the promotion: from then on the new master takes writes. The
 //! entry itself keeps the old address until the other replicas follow, as in Redis.
 
-use super::model::{FailoverState, Reconf, Target};
+use super::config::Planted;
+use super::link::LinkKey;
+use super::model::{Cause, FailoverState, Reconf, Target};
 use super::timers::{Due, FRESH_INFO_MS, Ms};
+use super::value::Value;
 use super::{Core, Level, Output};
 
 /// The exit code of SENTINEL SIMULATE-FAILURE.
@@ -36,14 +43,14 @@ impl Core {
         }
     }
 
-    fn enter(&mut self, m: usize, state: FailoverState, now: Ms) {
+    pub(super) fn enter(&mut self, m: usize, state: FailoverState, now: Ms) {
         if let Some(f) = self.masters[m].failover.as_mut() {
             f.state = state;
             f.state_at = now;
         }
     }
 
-    fn crash(&mut self) {
+    pub(super) fn crash(&mut self) {
         self.log(Level::Warning, "Sentinel CRASH because of SENTINEL simulate-failure".into());
         self.out.push_back(Output::Exit { code: CRASH_EXIT_CODE });
     }
@@ -53,15 +60,20 @@ impl Core {
         if self.crash_after_election {
             self.crash();
         }
-        self.enter(m, FailoverState::SelectSlave, now);
+        self.select_replica(m, now);
         self.event(Level::Warning, "+failover-state-select-slave", m, &Target::Master, "");
+    }
+
+    /// Begins the choice of a replica, which rests on what the replicas say from now on.
+    fn select_replica(&mut self, m: usize, now: Ms) {
+        self.enter(m, FailoverState::SelectSlave, now);
+        self.refresh_replicas(m, now);
     }
 
     /// Chooses the replica once those in reach have said how far they are.
     fn select_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
-        let Some(f) = self.masters[m].failover.as_ref() else { return false };
-        let (started, deadline) = (f.started_at, f.state_at + FRESH_INFO_MS);
-        if self.awaits_replica_info(m, started) && !due.passed(now, deadline) {
+        let Some(since) = self.masters[m].failover.as_ref().map(|f| f.state_at) else { return false };
+        if self.awaits_replica_info(m, since) && !due.passed(now, since + FRESH_INFO_MS) {
             return false;
         }
         let Some(name) = self.best_replica(m, now) else {
@@ -83,8 +95,13 @@ impl Core {
 
     fn send_promotion_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
         let Some(f) = self.masters[m].failover.as_ref() else { return false };
-        let (Some(name), sent, since) = (f.promoted.clone(), f.sent, f.state_at) else { return false };
+        let (Some(name), sent, since, cause) = (f.promoted.clone(), f.sent, f.state_at, f.cause) else {
+            return false;
+        };
         let target = Target::Replica(name);
+        if cause == Cause::Coordinated && !self.writes_handed_over(m, now, due) {
+            return false;
+        }
         if self.send_slaveof(m, &target, None) {
             if !sent {
                 self.event(Level::Notice, "+failover-state-wait-promotion", m, &target, "");
@@ -96,69 +113,83 @@ impl Core {
             }
             return true;
         }
-        // As long as nothing was sent another replica may be promoted in this epoch.
         if !sent && self.best_replica(m, now).is_some() {
-            self.enter(m, FailoverState::SelectSlave, now);
+            self.select_replica(m, now);
             return true;
         }
         self.abort_if_late(m, since, now, due)
     }
 
     fn await_promotion_step(&mut self, m: usize, now: Ms, due: &mut Due) -> bool {
+        if self.masters[m].coming.is_some() {
+            // It is a master; the rest waits for our disk.
+            return false;
+        }
         let since = self.masters[m].failover.as_ref().map_or(now, |f| f.state_at);
+        let limit = since + self.masters[m].cfg.failover_timeout_ms + 1;
+        if self.planted == Some(Planted::PromoteAgain) && due.passed(now, limit) {
+            if let Some(f) = self.masters[m].failover.as_mut() {
+                f.sent = false;
+            }
+            self.enter(m, FailoverState::SelectSlave, now);
+            return true;
+        }
         self.abort_if_late(m, since, now, due)
     }
 
+    /// Gives up when the time is over, or when the replica died with the outcome unknown.
     fn abort_if_late(&mut self, m: usize, since: Ms, now: Ms, due: &mut Due) -> bool {
-        if due.passed(now, since + self.masters[m].cfg.failover_timeout_ms + 1) {
+        let master = &self.masters[m];
+        let sent = master.failover.as_ref().is_some_and(|f| f.sent);
+        let dead = sent && master.promoted().is_none_or(|r| r.me.s_down());
+        let limit = self.handover_limit(m).unwrap_or(master.cfg.failover_timeout_ms);
+        if due.passed(now, since + limit + 1) || dead {
             self.abort_failover(m, "-failover-abort-slave-timeout", now);
         }
         false
     }
 
-    /// The outcome of a role-changing transaction: only a refusal is worth a word, since the INFO that
-    /// follows tells the rest.
-    pub(super) fn transaction_done(&mut self, key: super::link::LinkKey, value: &super::value::Value) {
-        if let super::value::Value::Error(text) = value {
-            let addr = self.links.get(&key).map(|l| l.addr.name(false)).unwrap_or_default();
-            let text = String::from_utf8_lossy(text);
-            let mend = "its user needs multi, exec, slaveof, config|rewrite and client|kill";
-            self.log(Level::Warning, format!("{addr} refused to change its role: {text} ({mend})"));
+    /// The outcome of a role-changing transaction. What it did, the INFO that follows tells; a refusal frees the
+    /// promotion for another replica and a slot of `parallel-syncs` for the next.
+    pub(super) fn transaction_done(&mut self, key: LinkKey, value: &Value, now: Ms) {
+        let refusal = match value {
+            Value::Array(items) => items.first().and_then(Value::error_text),
+            other => other.error_text(),
+        };
+        let Some(text) = refusal else { return };
+        let addr = self.links.get(&key).map(|l| l.addr.name(false)).unwrap_or_default();
+        let text = String::from_utf8_lossy(text).into_owned();
+        let mend = "its user needs multi, exec, slaveof, config|rewrite and client|kill";
+        self.log(Level::Warning, format!("{addr} refused to change its role: {text} ({mend})"));
+        let Some((id, Target::Replica(name))) = self.sole_user(key) else { return };
+        let Some(m) = self.index(id) else { return };
+        if let Some(replica) = self.masters[m].replicas.get_mut(&name)
+            && matches!(replica.reconf, Reconf::Sent(_))
+        {
+            replica.reconf = Reconf::Done;
         }
-    }
-
-    /// The chosen replica says it is a master: everybody is told, and the others are pointed at it.
-    pub(super) fn promotion_proven(&mut self, m: usize, name: &str, now: Ms) {
-        let target = Target::Replica(name.to_string());
-        let Some(epoch) = self.masters[m].failover.as_ref().map(|f| f.epoch) else { return };
-        if self.masters[m].config_epoch >= epoch {
-            // Others have agreed on a newer configuration meanwhile: ours is void.
-            return self.abort_failover(m, "-failover-abort-not-elected", now);
+        let promoting = self.masters[m]
+            .failover
+            .as_mut()
+            .filter(|f| f.state == FailoverState::WaitPromotion && f.promoted.as_ref() == Some(&name));
+        if let Some(f) = promoting {
+            f.sent = false;
+            f.promoted = None;
+            f.refused.push(name);
+            self.masters[m].replicas.values_mut().for_each(|r| r.promoted = false);
+            self.select_replica(m, now);
         }
-        self.masters[m].config_epoch = epoch;
-        self.enter(m, FailoverState::ReconfSlaves, now);
-        self.save();
-        self.event(Level::Warning, "+promoted-slave", m, &target, "");
-        if self.crash_after_promotion {
-            self.crash();
-        }
-        self.event(Level::Warning, "+failover-state-reconf-slaves", m, &Target::Master, "");
-        let old = self.masters[m].me.addr.clone();
-        let new = self.masters[m].current_addr().clone();
-        self.reconfigure_clients(m, "leader", &old, &new);
-        self.announce_switch(m, &old, &new);
-        self.publish_to_all(m, now);
-        self.demote_old_master(m, &new);
     }
 
     /// An old master that can be reached (an operator asked for the failover, or it came back meanwhile) takes
     /// no further writes: they would be lost when it is corrected after the usual grace.
-    fn demote_old_master(&mut self, m: usize, new: &super::model::Addr) {
+    pub(super) fn demote_old_master(&mut self, m: usize, new: &super::model::Addr) {
         let host = new.announced(self.globals.announce_hostnames).to_string();
         if !self.masters[m].me.s_down() && self.send_slaveof(m, &Target::Master, Some((host, new.port))) {
             let text = format!("Told the old {} to follow the new one", self.describe(m, &Target::Master));
             self.log(Level::Notice, text);
         }
+        self.end_handover(m);
     }
 
     /// Tells the replicas their new master, so many at a time, and ends when all in reach follow it.

@@ -5,8 +5,8 @@
 
 use super::link::Pending;
 use super::links::HELLO_CHANNEL;
-use super::model::Target;
-use super::registry::{Unresolved, Waiting};
+use super::model::{Addr, OwnHello, Target};
+use super::names::{Unresolved, Waiting};
 use super::timers::Ms;
 use super::{Core, Level};
 
@@ -49,6 +49,10 @@ impl<'a> Hello<'a> {
 impl Core {
     /// Sends our hello about a master to one of its instances.
     pub(super) fn publish_hello(&mut self, m: usize, target: &Target, now: Ms) {
+        if *target == Target::Master && self.writes_are_paused(m) {
+            // PUBLISH waits as writes do, and all that follows on that connection with it.
+            return;
+        }
         let hostnames = self.globals.announce_hostnames;
         let Some(link) = self.link_of(m, target) else { return };
         let own = self.globals.announce_ip.clone().or_else(|| link.local_ip.clone());
@@ -80,55 +84,56 @@ impl Core {
         }
     }
 
-    /// Takes in a hello message of another Sentinel.
-    pub(super) fn hello(&mut self, text: &str, now: Ms) {
+    /// Takes in a hello message of another Sentinel; `direct` if it handed it to us itself.
+    pub(super) fn hello(&mut self, text: &str, direct: bool, now: Ms) {
         let Some(hello) = Hello::parse(text).filter(|h| h.run_id != self.id) else { return };
         let Some(m) = self.index_by_name(hello.master) else { return };
         let id = self.masters[m].id;
-        let target = Target::Peer(hello.run_id.to_string());
+        let mut news = self.masters[m].guard.is_some();
         let known = self.masters[m].peers.get(hello.run_id).map(|p| p.me.addr.clone());
         if !known.is_some_and(|a| a.is(hello.host, hello.port)) {
             let addr = match self.resolve(hello.host, hello.port) {
                 Ok(addr) => addr,
                 Err(Unresolved::Pending) => {
-                    return self.wait_for_name(hello.host, Waiting::Hello(text.to_string()));
+                    return self.wait_for_name(hello.host, Waiting::Hello { text: text.to_string(), direct });
                 }
                 Err(Unresolved::Invalid) => return,
             };
             self.meet(m, &hello, addr, now);
+            news = true;
         }
         if hello.epoch > self.epoch {
-            self.adopt_epoch(m, hello.epoch);
+            self.adopt_epoch(m, hello.epoch, now);
+            news = true;
         }
-        if hello.config_epoch > self.masters[m].config_epoch {
+        if hello.config_epoch > self.masters[m].newest_config_epoch() {
             let addr = match self.resolve(hello.master_host, hello.master_port) {
                 Ok(addr) => addr,
                 Err(Unresolved::Pending) => {
-                    return self.wait_for_name(hello.master_host, Waiting::Hello(text.to_string()));
+                    return self
+                        .wait_for_name(hello.master_host, Waiting::Hello { text: text.to_string(), direct });
                 }
                 Err(Unresolved::Invalid) => return,
             };
-            self.masters[m].config_epoch = hello.config_epoch;
-            self.save();
-            if !self.masters[m].me.addr.same(&addr) {
-                self.event(Level::Warning, "+config-update-from", m, &target, "");
-                let old = self.masters[m].me.addr.clone();
-                self.announce_switch(m, &old, &addr);
-                self.switch_address(m, addr.clone(), now);
-                self.reconfigure_clients(m, "observer", &old, &addr);
-            } else if self.masters[m].failover.is_some() {
-                // The agreed master is the one our failover meant to replace.
-                self.abort_failover(m, "-failover-abort-not-elected", now);
-            }
+            self.learn_configuration(m, hello.config_epoch, addr, hello.run_id);
         }
         if let Some(peer) = self.masters[m].peers.get_mut(hello.run_id) {
             peer.hello_at = now;
+            if direct {
+                let (epoch, config_epoch) = (hello.epoch, hello.config_epoch);
+                peer.own_hello = Some(OwnHello { at: now, epoch, config_epoch });
+            }
         }
-        self.evaluate(id, now);
+        if direct {
+            self.look_at_strays(m, now);
+        }
+        if news {
+            self.evaluate(id, now);
+        }
     }
 
     /// Enters a Sentinel not known at this address: new, moved, or in the place of another.
-    fn meet(&mut self, m: usize, hello: &Hello<'_>, addr: super::model::Addr, now: Ms) {
+    fn meet(&mut self, m: usize, hello: &Hello<'_>, addr: Addr, now: Ms) {
         let moved = self.remove_peer(m, hello.run_id);
         if moved {
             let tail = format!(" ip {} port {} for {}", hello.host, hello.port, hello.run_id);
@@ -152,14 +157,20 @@ impl Core {
     }
 
     /// A Sentinel that moved has moved for all masters it watches with us.
-    fn move_peer_elsewhere(&mut self, m: usize, run_id: &str, addr: &super::model::Addr, now: Ms) {
+    fn move_peer_elsewhere(&mut self, m: usize, run_id: &str, addr: &Addr, now: Ms) {
+        let mut moved = 0;
         for other in 0..self.masters.len() {
             let elsewhere = |p: &super::model::Peer| !p.me.addr.same(addr);
             if other != m && self.masters[other].peers.get(run_id).is_some_and(elsewhere) {
                 self.remove_peer(other, run_id);
-                let target = self.add_peer(other, run_id, addr.clone(), now);
-                self.event(Level::Notice, "+sentinel-address-update", other, &target, "");
+                self.add_peer(other, run_id, addr.clone(), now);
+                moved += 1;
             }
+        }
+        if moved > 0 {
+            let tail = format!(" {moved} additional matching instances");
+            let target = Target::Peer(run_id.to_string());
+            self.event(Level::Notice, "+sentinel-address-update", m, &target, &tail);
         }
     }
 }

@@ -26,6 +26,10 @@ pub struct Info {
     pub offset: Option<u64>,
     /// `replica_announced`
     pub announced: Option<bool>,
+    /// `master_repl_offset`
+    pub master_offset: Option<u64>,
+    /// `master_rejoin_guard:waiting`, a redoubt-node's: it refuses writes until a majority confirms it.
+    pub guarded: bool,
 }
 
 impl Info {
@@ -50,6 +54,8 @@ impl Info {
             "master_link_status" => self.link_up = Some(value.eq_ignore_ascii_case("up")),
             "slave_priority" => self.priority = value.parse().ok(),
             "slave_repl_offset" => self.offset = value.parse().ok(),
+            "master_repl_offset" => self.master_offset = value.parse().ok(),
+            "master_rejoin_guard" => self.guarded = value == "waiting",
             "replica_announced" => self.announced = Some(value != "0"),
             "master_link_down_since_seconds" => {
                 // -1 stands for "never was up" in some versions: nothing to count from.

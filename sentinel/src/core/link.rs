@@ -77,8 +77,15 @@ pub enum Pending {
     },
     /// EXEC of a transaction that changes a role.
     Exec,
+    /// CLIENT PAUSE for the coordinated failover of that master.
+    Pause(MasterId),
     /// SENTINEL IS-MASTER-DOWN-BY-ADDR about that master.
-    Ask(MasterId),
+    Ask {
+        /// The master.
+        master: MasterId,
+        /// The epoch in which it asked for a vote; 0 if it did not.
+        epoch: u64,
+    },
 }
 
 /// The connections to one process and its record of liveness. See the module's head.
@@ -102,6 +109,8 @@ pub struct Link {
     pub unanswered_since: Option<Ms>,
     /// When the last PING was sent.
     pub pinged_at: Option<Ms>,
+    /// Since when every attempt to connect was refused.
+    pub refused_since: Option<Ms>,
     /// When the subscription last brought anything.
     pub pubsub_heard_at: Ms,
     /// Our own address on the command connection.
@@ -122,6 +131,7 @@ impl Link {
             pong_at: now,
             unanswered_since: None,
             pinged_at: None,
+            refused_since: None,
             pubsub_heard_at: now,
             local_ip: None,
         }
@@ -133,6 +143,12 @@ impl Link {
             ConnState::Up { id, .. } => Some(id),
             _ => None,
         }
+    }
+
+    /// Whether all connections that it should have stand.
+    pub fn is_whole(&self) -> bool {
+        self.up().is_some()
+            && !matches!(self.pubsub, Some(ConnState::Down { .. } | ConnState::Connecting { .. }))
     }
 
     /// One of the two connections.
@@ -153,11 +169,6 @@ impl Link {
         }
     }
 
-    /// PINGs on their way.
-    pub fn pings_in_flight(&self) -> usize {
-        self.pending.iter().filter(|p| **p == Pending::Ping).count()
-    }
-
     /// Forgets the past silence: everything counts from `now`, and a connection that is
     /// down is tried at once. Called when an entry takes over an address.
     pub fn restart_clocks(&mut self, now: Ms) {
@@ -165,6 +176,7 @@ impl Link {
         self.pong_at = now;
         self.pubsub_heard_at = now;
         self.unanswered_since = self.unanswered_since.map(|_| now);
+        self.refused_since = None;
         for channel in [Channel::Commands, Channel::PubSub] {
             if let Some(state @ ConnState::Down { .. }) = self.state_mut(channel) {
                 *state = ConnState::Down { retry_at: now };
@@ -177,6 +189,8 @@ impl Link {
         for at in [&mut self.available_at, &mut self.pong_at, &mut self.pubsub_heard_at] {
             *at = (*at + late_ms).min(now);
         }
-        self.unanswered_since = self.unanswered_since.map(|at| (at + late_ms).min(now));
+        for at in [&mut self.unanswered_since, &mut self.refused_since] {
+            *at = at.map(|at| (at + late_ms).min(now));
+        }
     }
 }

@@ -2,15 +2,24 @@
 //!
 //! A connection that breaks is made anew at once, and then at the interval of the PINGs: a
 //! process that restarts is seen within one interval, and one that is gone costs one refused
-//! connection per interval.
+//! connection per interval. An attempt that hangs gives way to another several times within
+//! down-after, so that one lost packet is not taken for a lost process.
+//!
+//! A host name is looked up with every attempt, but no attempt waits for the answer: it goes to the
+//! address known so far, and is made anew if the name turns out to have moved.
 
 use super::link::{Channel, ConnId, ConnState, LinkKey, Pending};
 use super::model::{FailoverState, MasterId, Target};
+use super::names::is_ip;
 use super::timers::{Due, Ms, PING_INTERVAL_MS};
 use super::{Core, Level, Output};
 
 /// A process that has been out of reach this long is tried at the full PING period.
 const LONG_SILENCE_MS: Ms = 10_000;
+
+/// Bounds of the time that an attempt to connect is given; inside them it is a quarter of down-after. The
+/// lower one leaves room for a handshake around the world.
+const CONNECT_PATIENCE_MS: std::ops::RangeInclusive<Ms> = 300..=5000;
 
 /// The channel on which Sentinels find each other.
 pub(super) const HELLO_CHANNEL: &str = "__sentinel__:hello";
@@ -37,7 +46,8 @@ impl Core {
     /// Connects what is not connected and due, and gives up attempts that hang.
     pub(super) fn connect_due(&mut self, m: usize, target: &Target, now: Ms, due: &mut Due) {
         let Some(key) = self.instance(m, target).map(|i| i.link) else { return };
-        let patience = (self.masters[m].cfg.down_after_ms / 2).max(1000);
+        let patience = (self.masters[m].cfg.down_after_ms / 4)
+            .clamp(*CONNECT_PATIENCE_MS.start(), *CONNECT_PATIENCE_MS.end());
         for channel in [Channel::Commands, Channel::PubSub] {
             let Some(link) = self.links.get_mut(&key).filter(|l| l.addr.port != 0) else { return };
             if channel == Channel::PubSub && link.up().is_none() {
@@ -52,7 +62,7 @@ impl Core {
                 }
                 Some(ConnState::Down { retry_at }) if due.passed(now, retry_at) => {
                     self.open(key, channel, now);
-                    due.at(now + patience);
+                    due.at(now + patience.min(self.timers.ping_period));
                 }
                 _ => {}
             }
@@ -60,9 +70,20 @@ impl Core {
     }
 
     fn open(&mut self, key: LinkKey, channel: Channel, now: Ms) {
+        let Some(addr) = self.links.get(&key).map(|link| link.addr.clone()) else { return };
+        if channel == Channel::Commands {
+            self.look_up_again(&addr.host, now);
+        }
+        let retry_at = now + self.timers.ping_period;
         let id = ConnId(self.fresh_id());
         let Some(link) = self.links.get_mut(&key) else { return };
-        let addr = link.addr.clone();
+        if !is_ip(&addr.ip) {
+            // The name has no address yet; when one is found, the connection is made at once.
+            if let Some(state) = link.state_mut(channel) {
+                *state = ConnState::Down { retry_at };
+            }
+            return;
+        }
         if let Some(state) = link.state_mut(channel) {
             *state = ConnState::Connecting { id, since: now };
             self.conns.insert(id, (key, channel));
@@ -77,6 +98,7 @@ impl Core {
         let id = state.id();
         *state = ConnState::Down { retry_at };
         if channel == Channel::Commands {
+            link.refused_since = None;
             self.forget_pending(key);
         }
         if let Some(conn) = id {
@@ -126,6 +148,7 @@ impl Core {
         }
         match channel {
             Channel::Commands => {
+                link.refused_since = None;
                 link.local_ip = local_ip;
                 self.greet(key, "cmd");
                 self.ping(key, now);
@@ -148,15 +171,41 @@ impl Core {
         self.evaluate_users(key, now);
     }
 
+    /// An attempt that the host refused: the process is gone, or not yet back.
+    pub(super) fn refused(&mut self, conn: ConnId, now: Ms) {
+        let since = self.conns.get(&conn).and_then(|(key, _)| self.links.get(key)?.refused_since);
+        self.ended(conn, "Connection refused", Some(since.unwrap_or(now)), now);
+    }
+
     pub(super) fn disconnected(&mut self, conn: ConnId, reason: &str, now: Ms) {
+        self.ended(conn, reason, None, now);
+    }
+
+    /// The limit of `down-on-refused` for the process behind a link, if it has one.
+    pub(super) fn refusal_limit(&self, key: LinkKey) -> Option<Ms> {
+        match self.first_user(key)? {
+            (m, Target::Master) => Some(self.masters[m].cfg.down_on_refused_ms).filter(|ms| *ms > 0),
+            _ => None,
+        }
+    }
+
+    fn ended(&mut self, conn: ConnId, reason: &str, refused_since: Option<Ms>, now: Ms) {
         let Some((key, channel)) = self.conns.remove(&conn) else { return };
         let mut interval = self.probe_interval(key);
+        if let Some(limit) = self.refusal_limit(key) {
+            // A process that is back within the limit must be seen in time.
+            interval = interval.min((limit / 4).max(*PING_INTERVAL_MS.start()));
+        }
         let Some(link) = self.links.get_mut(&key) else { return };
+        if channel == Channel::Commands {
+            link.refused_since = refused_since;
+        }
         if link.silent_ms(now) > LONG_SILENCE_MS {
             // Nobody waits for this process any more: there is no haste.
             interval = interval.max(self.timers.ping_period);
         }
         let Some(state) = link.state_mut(channel) else { return };
+        let attempt = matches!(state, ConnState::Connecting { .. });
         let retry_at = match *state {
             ConnState::Up { since, .. } if now - since >= interval => now,
             ConnState::Up { since, .. } | ConnState::Connecting { since, .. } => {
@@ -173,7 +222,12 @@ impl Core {
         if let Some((m, target)) = self.first_user(key) {
             self.event(Level::Debug, name, m, &target, &format!(" #{reason}"));
         }
-        self.evaluate_users(key, now);
+        if attempt {
+            // It is as it was; only when to try again is new, and for how long nobody has listened.
+            self.evaluate_users_alone(key, now);
+        } else {
+            self.evaluate_users(key, now);
+        }
     }
 
     fn first_user(&self, key: LinkKey) -> Option<(usize, Target)> {

@@ -21,13 +21,18 @@ pub mod timers;
 pub mod value;
 
 mod commands;
+mod configuration;
+mod consent;
+mod coordinated;
 mod down;
 mod election;
 mod events;
 mod failover;
+mod forget;
 mod hello;
 mod links;
 mod monitor;
+mod names;
 mod persist;
 mod registry;
 mod scripts;
@@ -50,7 +55,7 @@ use model::{Addr, Master, MasterId, Role, Target};
 use timers::{Due, HEARTBEAT_MS, Ms, Timers};
 use value::Value;
 
-pub use commands::{SUBCOMMANDS, Subcommand};
+pub use commands::SENTINEL;
 pub use events::{Level, format_directive};
 pub use persist::StateLine;
 pub use scripts::{JobId, ScriptEnd};
@@ -69,12 +74,17 @@ pub enum Input {
         /// Our end's IP address.
         local_ip: Option<String>,
     },
-    /// A connection could not be made, or ended.
+    /// A connection could not be made for another reason than [`Input::Refused`], or ended.
     Disconnected {
         /// The attempt or connection.
         conn: ConnId,
         /// Why, for the log.
         reason: String,
+    },
+    /// A connection could not be made because the host refused it: it is there, and nobody listens.
+    Refused {
+        /// The attempt.
+        conn: ConnId,
     },
     /// A reply or push arrived.
     Reply {
@@ -130,7 +140,7 @@ pub enum Output {
     Connect {
         /// Names the attempt and the connection.
         conn: ConnId,
-        /// Where to: host name (resolved anew each time) or IP.
+        /// Where to: its IP and port.
         addr: Addr,
     },
     /// Close a connection. Nothing of it may be handed in afterwards.
@@ -192,7 +202,7 @@ pub enum Output {
         /// The directives that hold the state.
         lines: Vec<StateLine>,
     },
-    /// Look up a host name; answer with `Resolved`.
+    /// Look up a host name; answer with `Resolved`, however long it takes.
     Resolve {
         /// The name.
         host: String,
@@ -209,6 +219,7 @@ pub enum Output {
 pub struct Core {
     id: String,
     epoch: u64,
+    epoch_moved_at: Ms,
     globals: Globals,
     timers: Timers,
     masters: Vec<Master>,
@@ -219,10 +230,11 @@ pub struct Core {
     persist: persist::Persist,
     scripts: scripts::Scripts,
     tilt: tilt::Tilt,
-    resolver: registry::Resolver,
+    names: names::Names,
     crash_after_election: bool,
     crash_after_promotion: bool,
     executable: fn(&str) -> bool,
+    planted: Option<config::Planted>,
     next_id: u64,
 }
 
@@ -237,6 +249,7 @@ impl Core {
         let mut core = Core {
             id: config.globals.my_id.clone().unwrap_or(fresh_id),
             epoch: config.globals.current_epoch,
+            epoch_moved_at: now,
             globals: config.globals,
             timers: Timers::default(),
             masters: Vec::new(),
@@ -247,10 +260,11 @@ impl Core {
             persist: persist::Persist::default(),
             scripts: scripts::Scripts::default(),
             tilt: tilt::Tilt::new(now),
-            resolver: registry::Resolver::new(resolved),
+            names: names::Names::new(resolved),
             crash_after_election: false,
             crash_after_promotion: false,
             executable: config.executable,
+            planted: config.planted,
             next_id: 0,
         };
         core.log(Level::Notice, format!("Sentinel ID is {}", core.id));
@@ -270,6 +284,7 @@ impl Core {
         match input {
             Input::Connected { conn, local_ip } => self.connected(conn, local_ip, now),
             Input::Disconnected { conn, reason } => self.disconnected(conn, &reason, now),
+            Input::Refused { conn } => self.refused(conn, now),
             Input::Reply { conn, value } => self.reply(conn, value, now),
             Input::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
             Input::ScriptStarted { job, pid } => self.script_started(job, pid),
@@ -285,9 +300,13 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Ms) {
         self.note_time(now);
         self.leave_tilt(now);
-        let due: Vec<MasterId> = self.masters.iter().filter(|m| m.due <= now).map(|m| m.id).collect();
-        for id in due {
-            self.evaluate(id, now);
+        for m in 0..self.masters.len() {
+            let Some(master) = self.masters.get(m) else { break };
+            if master.due <= now {
+                self.evaluate(master.id, now);
+            } else if master.instances_due <= now {
+                self.evaluate_instances(m, now);
+            }
         }
         self.finish(now);
     }
@@ -299,7 +318,7 @@ impl Core {
 
     /// When to call [`Core::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Ms {
-        let masters = self.masters.iter().map(|m| m.due).min().unwrap_or(Ms::MAX);
+        let masters = self.masters.iter().map(|m| m.due.min(m.instances_due)).min().unwrap_or(Ms::MAX);
         let own = self.scripts.due().min(self.persist.due()).min(self.tilt.due(&self.timers));
         masters.min(own).min(self.tilt.last_look + HEARTBEAT_MS)
     }
@@ -307,6 +326,11 @@ impl Core {
     /// This Sentinel's id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The epoch in which this Sentinel stands for election for a master, or leads its failover.
+    pub fn failover_epoch(&self, master: &str) -> Option<u64> {
+        Some(self.masters[self.index_by_name(master)?].failover.as_ref()?.epoch)
     }
 
     /// The password that clients need (ours as well, toward other Sentinels).
@@ -323,26 +347,55 @@ impl Core {
     /// Does everything that is due for one master, and notes when the next thing will be.
     fn evaluate(&mut self, id: MasterId, now: Ms) {
         let Some(m) = self.index(id) else { return };
-        let mut due = Due::never();
+        let before = (self.masters[m].failover_state(), self.masters[m].o_down_since);
         for target in self.masters[m].targets() {
-            self.connect_due(m, &target, now, &mut due);
-            self.probe_due(m, &target, now, &mut due);
+            self.evaluate_instance(m, &target, now);
         }
+        let mut due = Due::never();
         if !self.tilt.active() {
-            for target in self.masters[m].targets() {
-                self.judge_subjectively(m, &target, now, &mut due);
-            }
             self.judge_objectively(m, now);
             self.stand_if_due(m, now, &mut due);
             while self.failover_step(m, now, &mut due) {}
             self.ask_peers(m, false, now, &mut due);
+            self.confirm_guarded(m, now, &mut due);
+            self.forget_stale(m, now, &mut due);
         }
-        // A step may have made probes of other instances due: they are looked at again at once.
-        if due.0 <= now {
-            due = Due(now + 1);
+        let master = &mut self.masters[m];
+        // A step makes probes of other instances due: they are looked at again at once.
+        if due.0 <= now || before != (master.failover_state(), master.o_down_since) {
+            due.at(now + 1);
         }
-        if let Some(m) = self.index(id) {
-            self.masters[m].due = due.0;
+        master.due = due.0.max(now + 1);
+        master.instances_due = master.first_instance_due();
+    }
+
+    /// Does what is due for single instances of a master, which is mostly a PING, and looks at the whole only if
+    /// that brought a new verdict.
+    fn evaluate_instances(&mut self, m: usize, now: Ms) {
+        let mut new_verdict = false;
+        for target in self.masters[m].due_targets(now) {
+            let down = |core: &Core| core.instance(m, &target).and_then(|i| i.s_down_since);
+            let before = down(self);
+            self.evaluate_instance(m, &target, now);
+            new_verdict |= down(self) != before;
+        }
+        let master = &mut self.masters[m];
+        master.instances_due = master.first_instance_due();
+        if new_verdict {
+            let id = master.id;
+            self.evaluate(id, now);
+        }
+    }
+
+    fn evaluate_instance(&mut self, m: usize, target: &Target, now: Ms) {
+        let mut due = Due::never();
+        self.connect_due(m, target, now, &mut due);
+        self.probe_due(m, target, now, &mut due);
+        if !self.tilt.active() {
+            self.judge_subjectively(m, target, now, &mut due);
+        }
+        if let Some(instance) = self.masters[m].instance_mut(target) {
+            instance.due = due.0.max(now + 1);
         }
     }
 
@@ -358,8 +411,20 @@ impl Core {
         }
     }
 
+    /// Evaluates the instances behind `link`, not their masters.
+    fn evaluate_users_alone(&mut self, link: LinkKey, now: Ms) {
+        for (id, target) in self.links.get(&link).map(|l| l.users.clone()).unwrap_or_default() {
+            let Some(m) = self.index(id) else { continue };
+            if let Some(instance) = self.masters[m].instance_mut(&target) {
+                instance.due = now;
+                self.evaluate_instances(m, now);
+            }
+        }
+    }
+
+    /// Masters stand in the order of their ids, which count up.
     fn index(&self, id: MasterId) -> Option<usize> {
-        self.masters.iter().position(|m| m.id == id)
+        self.masters.binary_search_by_key(&id, |m| m.id).ok()
     }
 
     fn index_by_name(&self, name: &str) -> Option<usize> {

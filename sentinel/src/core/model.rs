@@ -107,6 +107,8 @@ pub struct Instance {
     pub info_text: String,
     /// When the last hello was sent to it.
     pub published_at: Option<Ms>,
+    /// When something about it alone is due next: a probe, a verdict.
+    pub due: Ms,
 }
 
 impl Instance {
@@ -125,6 +127,7 @@ impl Instance {
             info_asked_at: None,
             info_text: String::new(),
             published_at: None,
+            due: now,
         }
     }
 
@@ -172,6 +175,8 @@ pub struct Replica {
     pub promoted: bool,
     /// Progress of the reconfiguration after a promotion.
     pub reconf: Reconf,
+    /// When its master last named it.
+    pub named_at: Ms,
 }
 
 impl Replica {
@@ -189,8 +194,31 @@ impl Replica {
             conf_changed_at: now,
             promoted: false,
             reconf: Reconf::None,
+            named_at: now,
         }
     }
+}
+
+/// A newer configuration of a master that is being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// Its config epoch.
+    pub epoch: u64,
+    /// Its address.
+    pub addr: Addr,
+    /// The Sentinel that told of it; none if it is our own promotion.
+    pub from: Option<String>,
+}
+
+/// What a Sentinel told us directly of its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnHello {
+    /// When it came.
+    pub at: Ms,
+    /// Its current epoch.
+    pub epoch: u64,
+    /// Its config epoch of the master.
+    pub config_epoch: u64,
 }
 
 /// Another Sentinel that watches the same master.
@@ -208,6 +236,10 @@ pub struct Peer {
     pub asked_at: Option<Ms>,
     /// A question is on its way.
     pub asking: bool,
+    /// The epoch of the last request for its vote that it answered, whichever way.
+    pub answered_epoch: u64,
+    /// Its last hello that came from itself and not by way of a data node, which may have kept it.
+    pub own_hello: Option<OwnHello>,
     /// Whom it voted for.
     pub leader: Option<String>,
     /// In which epoch.
@@ -224,6 +256,8 @@ impl Peer {
             answered_at: None,
             asked_at: None,
             asking: false,
+            answered_epoch: 0,
+            own_hello: None,
             leader: None,
             leader_epoch: 0,
         }
@@ -261,9 +295,31 @@ impl FailoverState {
     }
 }
 
+/// Why there is a failover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The master is objectively down.
+    Down,
+    /// An operator asked for it: votes are sought, agreement is not required.
+    Operator,
+    /// An operator asked for it, and no write may be lost.
+    Coordinated,
+}
+
+/// How far a coordinated failover has come in handing the writes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// The master was told to pause writes at that time; how far its stream goes is not known yet.
+    Pausing(Ms),
+    /// Writes are paused since that time; the replica is to reach that offset.
+    CatchingUp(Ms, u64),
+}
+
 /// A failover this Sentinel is leading or standing for.
 #[derive(Debug)]
 pub struct Failover {
+    /// Why it is.
+    pub cause: Cause,
     /// Where it is.
     pub state: FailoverState,
     /// Its epoch, which becomes the config epoch of the new master.
@@ -274,27 +330,67 @@ pub struct Failover {
     pub state_at: Ms,
     /// Until when votes are waited for.
     pub election_ends_at: Ms,
-    /// Asked for by an operator: votes are sought, agreement is not required.
-    pub forced: bool,
     /// The epoch and our vote for ourselves are on disk, so others may hear of them.
     pub durable: bool,
+    /// The votes could not be had: an operator's word stands for them, in an epoch that no election makes.
+    pub alone: bool,
     /// The replica being promoted, by name.
     pub promoted: Option<String>,
-    /// The promotion went out: from here on no other replica is promoted in this epoch.
+    /// The promotion went out and was not refused: no other replica is promoted in this epoch.
     pub sent: bool,
+    /// Replicas that refused to be promoted.
+    pub refused: Vec<String>,
+    /// The writes of the old master are paused.
+    pub handover: Option<Handover>,
+}
+
+impl Failover {
+    /// A candidacy that ends without result after `patience` ms.
+    pub fn new(cause: Cause, epoch: u64, now: Ms, patience: Ms) -> Self {
+        Failover {
+            cause,
+            state: FailoverState::WaitStart,
+            epoch,
+            started_at: now,
+            state_at: now,
+            election_ends_at: now + patience,
+            durable: false,
+            alone: false,
+            promoted: None,
+            sent: false,
+            refused: Vec::new(),
+            handover: None,
+        }
+    }
+
+    /// Whether an operator asked for it.
+    pub fn forced(&self) -> bool {
+        self.cause != Cause::Down
+    }
 }
 
 /// When this Sentinel may stand for election again.
 #[derive(Debug, Default)]
 pub struct Candidacy {
-    /// Not before this.
+    /// Our turn in this ODOWN.
+    pub turn_at: Ms,
+    /// A vote for another, or an election without result, bars it until then.
     pub not_before: Ms,
-    /// Consecutive elections that brought no new master; each doubles the pause.
+    /// Consecutive elections that brought no new master that lasted; each doubles the pause.
     pub failures: u32,
     /// Whom we voted for last, other than ourselves, and when.
     pub voted_other: Option<(String, Ms)>,
     /// The pause for the failed leader that `voted_other` names has been taken into account.
     pub counted: bool,
+}
+
+/// A former master that waits to hear that it still is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Since when we know.
+    pub since: Ms,
+    /// When we last confirmed it.
+    pub confirmed_at: Option<Ms>,
 }
 
 /// A monitored master.
@@ -310,10 +406,14 @@ pub struct Master {
     pub replicas: BTreeMap<String, Replica>,
     /// The other Sentinels by id.
     pub peers: BTreeMap<String, Peer>,
+    /// Sentinels that were forgotten because they were gone for long, with their last address.
+    pub forgotten: BTreeMap<String, Addr>,
     /// Since when it is objectively down.
     pub o_down_since: Option<Ms>,
     /// The epoch in which its present address was agreed on.
     pub config_epoch: u64,
+    /// A newer configuration that takes effect once it is on disk.
+    pub coming: Option<Coming>,
     /// Whom we voted for last; not kept over a restart.
     pub leader: Option<String>,
     /// The epoch of our last vote; on disk before anybody hears of the vote.
@@ -326,8 +426,14 @@ pub struct Master {
     pub candidacy: Candidacy,
     /// Since when its process is known to have been replaced; cleared by the next PONG.
     pub rebooted_at: Option<Ms>,
-    /// When something about it is due next.
+    /// Since when it serves: its promotion or the end of its last ODOWN, if this process saw one.
+    pub serves_since: Option<Ms>,
+    /// It refuses writes until a majority confirms it.
+    pub guard: Option<Guard>,
+    /// When something is due that concerns it as a whole.
     pub due: Ms,
+    /// When something is due for one of its instances.
+    pub instances_due: Ms,
 }
 
 impl Master {
@@ -359,6 +465,23 @@ impl Master {
         let replicas = self.replicas.keys().cloned().map(Target::Replica);
         let peers = self.peers.keys().cloned().map(Target::Peer);
         std::iter::once(Target::Master).chain(replicas).chain(peers).collect()
+    }
+
+    /// Those of its instances for which something is due.
+    pub fn due_targets(&self, now: Ms) -> Vec<Target> {
+        let due = |i: &Instance| i.due <= now;
+        let master = due(&self.me).then_some(Target::Master);
+        let replicas =
+            self.replicas.iter().filter(|(_, r)| due(&r.me)).map(|(n, _)| Target::Replica(n.clone()));
+        let peers = self.peers.iter().filter(|(_, p)| due(&p.me)).map(|(id, _)| Target::Peer(id.clone()));
+        master.into_iter().chain(replicas).chain(peers).collect()
+    }
+
+    /// When something is due next for the first of its instances.
+    pub fn first_instance_due(&self) -> Ms {
+        let replicas = self.replicas.values().map(|r| r.me.due);
+        let peers = self.peers.values().map(|p| p.me.due);
+        replicas.chain(peers).fold(self.me.due, Ms::min)
     }
 
     /// The state of our failover, if there is one.

@@ -2,7 +2,8 @@
 
 use super::info::Info;
 use super::link::{Channel, ConnId, LinkKey, Pending};
-use super::model::{FailoverState, MasterId, Reconf, Replica, Role, Target};
+use super::model::{FailoverState, Instance, MasterId, Reconf, Replica, Role, Target};
+use super::names::Unresolved;
 use super::timers::{Due, INFO_PERIOD_FAST_MS, MAX_PENDING_COMMANDS, Ms, ROLE_POLL_MS};
 use super::value::Value;
 use super::{Core, Level};
@@ -16,12 +17,13 @@ impl Core {
         if link.pending.len() >= MAX_PENDING_COMMANDS * link.users.len() {
             return;
         }
-        let interval = self.probe_interval(key);
-        // A process that does not answer is not buried under PINGs.
-        let in_flight = self.links.get(&key).map_or(0, |l| l.pings_in_flight());
-        let pause = if in_flight > 0 { interval.max(self.timers.ping_period / 2) } else { interval };
-        let pinged = self.links.get(&key).and_then(|l| l.pinged_at);
-        if pinged.is_none_or(|at| due.passed(now, at + pause)) {
+        let mut interval = self.probe_interval(key);
+        if link.silent_ms(now) > self.masters[m].cfg.down_after_ms {
+            // A process that is down all the same is not buried under PINGs.
+            interval = interval.max(self.timers.ping_period / 2);
+        }
+        let pinged = link.pinged_at;
+        if pinged.is_none_or(|at| due.passed(now, at + interval)) {
             self.ping(key, now);
             due.at(now + interval);
         }
@@ -29,7 +31,10 @@ impl Core {
             let at = asked.map_or(now, |asked| self.info_due_at(m, target, asked));
             let waiting = self.links.get(&key).is_some_and(|l| l.pending.iter().any(is_info));
             if (!waiting || asked.is_none_or(|a| now - a >= INFO_PERIOD_FAST_MS)) && due.passed(now, at) {
-                self.ask_info(m, target, now);
+                // What is asked for often need not tell everything.
+                let full =
+                    asked.is_none_or(|at| now - at >= INFO_PERIOD_FAST_MS.min(self.timers.info_period));
+                self.ask_info(m, target, full, now);
                 due.at(self.info_due_at(m, target, now));
             }
         }
@@ -39,20 +44,21 @@ impl Core {
         }
     }
 
-    fn ask_info(&mut self, m: usize, target: &Target, now: Ms) {
-        self.send_to(m, target, &["INFO"], Pending::Info { full: true });
+    pub(super) fn ask_info(&mut self, m: usize, target: &Target, full: bool, now: Ms) {
+        let parts: &[&str] = if full { &["INFO"] } else { &["INFO", "replication"] };
+        self.send_to(m, target, parts, Pending::Info { full });
         if let Some(i) = self.masters[m].instance_mut(target) {
             i.info_asked_at = Some(now);
         }
     }
 
-    /// Has every connected replica asked for its INFO now.
+    /// Asks every connected replica how far it is.
     pub(super) fn refresh_replicas(&mut self, m: usize, now: Ms) {
         let names: Vec<String> = self.masters[m].replicas.keys().cloned().collect();
         for name in names {
             let target = Target::Replica(name);
             if self.connected_to(m, &target).is_some() {
-                self.ask_info(m, &target, now);
+                self.ask_info(m, &target, false, now);
             }
         }
     }
@@ -71,7 +77,7 @@ impl Core {
         let fast = master.o_down_since.is_some() || master.failover.is_some() || replica.link_down_ms != 0;
         let interval = match changing_since {
             // A role change takes milliseconds, a full synchronisation may take hours.
-            Some(at) => (asked.saturating_sub(at) / 10).clamp(ROLE_POLL_MS, INFO_PERIOD_FAST_MS),
+            Some(at) => (asked.saturating_sub(at) / 10).clamp(*ROLE_POLL_MS.start(), *ROLE_POLL_MS.end()),
             None if fast => INFO_PERIOD_FAST_MS.min(period),
             None => period,
         };
@@ -102,12 +108,16 @@ impl Core {
         if channel == Channel::PubSub {
             link.pubsub_heard_at = now;
             if let Some(text) = hello_text(&value) {
-                self.hello(&text, now);
+                self.hello(&text, false, now);
             }
             return;
         }
         let Some(pending) = link.pending.pop_front() else { return };
         match pending {
+            // What most replies are: everything is as it was.
+            Pending::Ping if !self.pong(key, &value, now) => return,
+            Pending::Ping => {}
+            Pending::Ignored(_) if value.error_text().is_none() => return,
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
                 let refused = |t: &[u8]| t.starts_with(b"WRONGPASS") || t.starts_with(b"NOAUTH");
@@ -116,7 +126,6 @@ impl Core {
                     self.close_link(key, now + self.timers.ping_period);
                 }
             }
-            Pending::Ping => self.pong(key, &value, now),
             Pending::Info { full } => {
                 if let (Value::Bulk(text), Some((id, target))) = (&value, self.sole_user(key)) {
                     let text = String::from_utf8_lossy(text).into_owned();
@@ -125,14 +134,15 @@ impl Core {
                     self.note_error(key, "INFO", &value);
                 }
             }
-            Pending::Exec => self.transaction_done(key, &value),
-            Pending::Ask(id) => self.peer_answered(id, key, &value, now),
+            Pending::Exec => self.transaction_done(key, &value, now),
+            Pending::Pause(id) => self.pause_answered(id, &value, now),
+            Pending::Ask { master, epoch } => self.peer_answered(master, epoch, key, &value, now),
         }
         self.evaluate_users(key, now);
     }
 
     /// The instance behind a link that is not shared.
-    fn sole_user(&self, key: LinkKey) -> Option<(MasterId, Target)> {
+    pub(super) fn sole_user(&self, key: LinkKey) -> Option<(MasterId, Target)> {
         self.links.get(&key)?.users.first().cloned()
     }
 
@@ -144,27 +154,34 @@ impl Core {
         self.log(level, format!("{addr} answered {command} with: {}", String::from_utf8_lossy(text)));
     }
 
-    fn pong(&mut self, key: LinkKey, value: &Value, now: Ms) {
+    /// The answer to a PING. Whether anything changed by it but the time of the last answer.
+    fn pong(&mut self, key: LinkKey, value: &Value, now: Ms) -> bool {
         let text: &[u8] = match value {
             Value::Simple(text) | Value::Error(text) => text,
-            _ => return,
+            _ => return false,
         };
         let available = [&b"PONG"[..], b"LOADING", b"MASTERDOWN"].iter().any(|w| text.starts_with(w));
-        let Some(link) = self.links.get_mut(&key) else { return };
+        let Some(link) = self.links.get_mut(&key) else { return false };
         link.pong_at = now;
         if available {
             link.available_at = now;
             link.unanswered_since = None;
         }
-        for (id, target) in link.users.clone() {
+        let mut news = false;
+        for at in 0..link.users.len() {
+            let Some((id, target)) = self.links.get(&key).and_then(|l| l.users.get(at)).cloned() else {
+                break;
+            };
             let Some(m) = self.index(id) else { continue };
+            news |= self.masters[m].instance(&target).is_some_and(Instance::s_down);
             if target == Target::Master && text.starts_with(b"PONG") {
-                self.masters[m].rebooted_at = None;
+                news |= self.masters[m].rebooted_at.take().is_some();
             }
             if text.starts_with(b"BUSY") {
                 self.kill_script(m, &target);
             }
         }
+        news
     }
 
     /// A node that is down because a script blocks it is asked, once, to end the script.
@@ -205,7 +222,11 @@ impl Core {
             }
         }
         match target {
-            Target::Master => self.discover_replicas(m, &info, now),
+            Target::Master => {
+                self.discover_replicas(m, &info, now);
+                self.note_guard(m, info.guarded, now);
+                self.note_master_offset(m, &info, now);
+            }
             Target::Replica(name) => self.note_replica_state(m, name, &info, changed_role, now),
             Target::Peer(_) => {}
         }
@@ -217,15 +238,28 @@ impl Core {
         if let Target::Replica(name) = target
             && !self.tilt.active()
         {
+            if changed_role == Some(Role::Master) && self.masters[m].failover.is_none() {
+                // Whether it is a stray or we missed its promotion, the others know.
+                self.publish_to_all(m, now);
+            }
             self.act_on_replica(m, name, now);
         }
     }
 
     fn discover_replicas(&mut self, m: usize, info: &Info, now: Ms) {
         for (host, port) in &info.replicas {
-            // A name that is still being looked up comes again with the next INFO.
-            let Ok(addr) = self.resolve(host, *port) else { continue };
-            if let Some(target) = self.add_replica(m, addr, now) {
+            let addr = match self.resolve(host, *port) {
+                Ok(addr) => addr,
+                // It comes again with the next INFO.
+                Err(Unresolved::Pending) => continue,
+                Err(Unresolved::Invalid) => {
+                    self.log(Level::Warning, format!("Failed to resolve hostname '{host}'"));
+                    continue;
+                }
+            };
+            if let Some(known) = self.masters[m].replicas.values_mut().find(|r| r.me.addr.same(&addr)) {
+                known.named_at = now;
+            } else if let Some(target) = self.add_replica(m, addr, now) {
                 self.event(Level::Notice, "+slave", m, &target, "");
                 self.save();
             }
@@ -263,7 +297,12 @@ impl Core {
         let Some(replica) = self.masters[m].replicas.get(name) else { return };
         let (promoted, role) = (replica.promoted, replica.me.role_reported);
         if promoted && role == Role::Master && state == Some(FailoverState::WaitPromotion) {
-            return self.promotion_proven(m, name, now);
+            // It may have been a master before: what it said before it answered the transaction proves nothing.
+            let answered =
+                self.links.get(&replica.me.link).is_some_and(|l| !l.pending.contains(&Pending::Exec));
+            return if answered {
+                self.promotion_proven(m, name, now)
+            };
         }
         self.follow_reconfiguration(m, name, now);
         let Some(replica) = self.masters[m].replicas.get(name) else { return };
@@ -273,7 +312,12 @@ impl Core {
             Role::Slave => self.masters[m].cfg.failover_timeout_ms,
         };
         let steady = replica.me.last_down_at.is_none_or(|at| now - at > grace);
-        if overdue && steady && state.is_none() && self.looks_sane(m, now) {
+        // The grace is for word of a newer configuration to come; a majority that has none ends it.
+        let confirmed = role == Role::Master
+            && !promoted
+            && self.configuration_confirmed(m, replica.me.role_reported_at, now);
+        let idle = state.is_none() && self.masters[m].coming.is_none();
+        if (confirmed || (overdue && steady)) && idle && self.looks_sane(m, now) {
             let hostnames = self.globals.announce_hostnames;
             let addr = &self.masters[m].me.addr;
             let master = (addr.announced(hostnames).to_string(), addr.port);

@@ -5,7 +5,7 @@
 //! that gives a vote, the request for votes in an epoch of our own, the OK of a command that changes
 //! the configuration) waits here for it.
 
-use super::model::{FailoverState, MasterId};
+use super::model::MasterId;
 use super::timers::{Ms, PERSIST_RETRY_MS};
 use super::{ClientId, Core, Level, Output, format_directive};
 
@@ -27,6 +27,8 @@ pub(super) enum Deferred {
     Reply { client: ClientId, done: Vec<u8>, failed: Vec<u8> },
     /// Asking for votes.
     Candidacy { master: MasterId, epoch: u64 },
+    /// Acting on a newer configuration and telling it, which a failed write does not hold up.
+    Configuration { master: MasterId, epoch: u64 },
 }
 
 /// The write under way and what waits.
@@ -89,7 +91,10 @@ impl Core {
         self.persist.usual_ms = (now - self.persist.started_at).max(self.persist.usual_ms / 2);
         let done = result.is_ok();
         match result {
-            Ok(()) => self.persist.durable = seq,
+            Ok(()) => {
+                self.persist.durable = seq;
+                self.log(Level::Notice, "Sentinel new configuration saved on disk".into());
+            }
             Err(error) => {
                 self.log(
                     Level::Warning,
@@ -118,6 +123,7 @@ impl Core {
             Deferred::Candidacy { master, epoch } if done => self.candidacy_durable(master, epoch, now),
             // Nobody heard of it: the election runs out and another follows.
             Deferred::Candidacy { .. } => {}
+            Deferred::Configuration { master, epoch } => self.configuration_written(master, epoch, now),
         }
     }
 
@@ -156,7 +162,7 @@ impl Core {
         let hostnames = self.globals.announce_hostnames;
         let cfg = &master.cfg;
         let name = cfg.name.as_str();
-        let current = master.current_addr();
+        let current = master.coming.as_ref().map_or(master.current_addr(), |coming| &coming.addr);
         let port = current.port.to_string();
         lines.of("monitor", name, &[current.announced(hostnames), &port, &cfg.quorum.to_string()]);
         let defaults = super::timers::Timers::default();
@@ -164,6 +170,7 @@ impl Core {
             ("down-after-milliseconds", cfg.down_after_ms, defaults.default_down_after),
             ("failover-timeout", cfg.failover_timeout_ms, defaults.default_failover_timeout),
             ("parallel-syncs", cfg.parallel_syncs as Ms, 1),
+            ("down-on-refused", cfg.down_on_refused_ms, 0),
         ];
         for (option, value, default) in numbers {
             lines.push(option, name, &[&value.to_string()], value == default);
@@ -182,16 +189,16 @@ impl Core {
         if cfg.reboot_down_after_ms != 0 {
             lines.of("master-reboot-down-after-period", name, &[&cfg.reboot_down_after_ms.to_string()]);
         }
-        lines.of("config-epoch", name, &[&master.config_epoch.to_string()]);
+        lines.of("config-epoch", name, &[&master.newest_config_epoch().to_string()]);
         lines.of("leader-epoch", name, &[&master.leader_epoch.to_string()]);
-        let switched = master.failover_state().is_some_and(|s| s >= FailoverState::ReconfSlaves);
-        for replica in master.replicas.values() {
-            // While the promoted replica stands in the master's place, the old master stands in its.
-            let addr = if switched && replica.promoted { &master.me.addr } else { &replica.me.addr };
+        // While another address stands in the place of the entry's own, that one stands among the replicas.
+        let own = Some(&master.me.addr).filter(|own| !own.same(current));
+        let others = master.replicas.values().map(|r| &r.me.addr).filter(|addr| !addr.same(current));
+        for addr in others.chain(own) {
             lines.of("known-replica", name, &[addr.announced(hostnames), &addr.port.to_string()]);
         }
-        for (id, peer) in &master.peers {
-            let addr = &peer.me.addr;
+        let peers = master.peers.iter().map(|(id, peer)| (id, &peer.me.addr));
+        for (id, addr) in peers.chain(&master.forgotten) {
             lines.of("known-sentinel", name, &[addr.announced(hostnames), &addr.port.to_string(), id]);
         }
         for (old, new) in &cfg.renames {

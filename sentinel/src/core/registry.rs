@@ -1,111 +1,17 @@
 //! Which masters, replicas and Sentinels are known, and the links that lead to them: entries
 //! are made and dropped here and nowhere else, so that no link outlives its last user.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-use redoubt_wire::resp::reply::Protocol;
+use std::collections::BTreeMap;
 
 use super::config::{MasterConfig, MasterEntry};
 use super::link::{Link, LinkKey};
 use super::model::{Addr, Candidacy, Instance, Master, MasterId, Peer, Replica, Role, Target};
 use super::timers::Ms;
-use super::{ClientId, Core, Level, Output};
-
-/// Names being looked up, and what waits for them.
-#[derive(Debug)]
-pub(super) struct Resolver {
-    known: BTreeMap<String, String>,
-    failed: BTreeSet<String>,
-    waiting: Vec<(String, Waiting)>,
-}
-
-/// What is done again once a name is known.
-#[derive(Debug)]
-pub(super) enum Waiting {
-    /// A client's command.
-    Command { client: ClientId, argv: Vec<Vec<u8>>, protocol: Protocol },
-    /// A hello message.
-    Hello(String),
-}
-
-/// Why there is no address for a host.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unresolved {
-    /// It is being looked up.
-    Pending,
-    /// It is no address, and names are not accepted or this one is unknown.
-    Invalid,
-}
-
-impl Resolver {
-    pub(super) fn new(known: BTreeMap<String, String>) -> Self {
-        Resolver { known, failed: BTreeSet::new(), waiting: Vec::new() }
-    }
-}
+use super::{Core, Level};
 
 impl Core {
-    /// The address of `host`, which is an IP or, with `resolve-hostnames`, a name.
-    pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<Addr, Unresolved> {
-        if host.parse::<IpAddr>().is_ok() {
-            return Ok(Addr::of_ip(host, port));
-        }
-        if !self.globals.resolve_hostnames || host.is_empty() || host.len() > 255 {
-            return Err(Unresolved::Invalid);
-        }
-        if let Some(ip) = self.resolver.known.get(host) {
-            return Ok(Addr { host: host.to_string(), ip: ip.clone(), port });
-        }
-        if self.resolver.failed.contains(host) {
-            return Err(Unresolved::Invalid);
-        }
-        self.out.push_back(Output::Resolve { host: host.to_string() });
-        Err(Unresolved::Pending)
-    }
-
-    pub(super) fn wait_for_name(&mut self, host: &str, what: Waiting) {
-        self.resolver.waiting.push((host.to_string(), what));
-    }
-
-    pub(super) fn resolved(&mut self, host: &str, ip: Option<String>, now: Ms) {
-        match ip {
-            Some(ip) => self.name_found(host, ip),
-            None => {
-                self.resolver.failed.insert(host.to_string());
-            }
-        }
-        let (ready, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.resolver.waiting).into_iter().partition(|(name, _)| name == host);
-        self.resolver.waiting = rest;
-        for (_, what) in ready {
-            match what {
-                Waiting::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
-                Waiting::Hello(text) => self.hello(&text, now),
-            }
-        }
-        self.resolver.failed.remove(host);
-    }
-
-    /// A name's address, perhaps a new one: whoever goes by that name moves there.
-    fn name_found(&mut self, host: &str, ip: String) {
-        if self.resolver.known.get(host) == Some(&ip) {
-            return;
-        }
-        for link in self.links.values_mut().filter(|l| l.addr.host == host) {
-            link.addr.ip = ip.clone();
-        }
-        for master in &mut self.masters {
-            for target in master.targets() {
-                if let Some(i) = master.instance_mut(&target).filter(|i| i.addr.host == host) {
-                    i.addr.ip = ip.clone();
-                }
-            }
-        }
-        self.resolver.known.insert(host.to_string(), ip);
-    }
-
-    /// Takes a master over from the file. A name that has no address yet keeps being looked up at
-    /// every attempt to connect.
+    /// Takes a master over from the file. A name that has no address yet is looked up at every
+    /// attempt to connect.
     pub(super) fn load_master(&mut self, entry: MasterEntry, now: Ms) {
         let addr = self.resolve_or_keep(&entry.host, entry.port);
         let m = self.add_master(entry.cfg, addr, now);
@@ -124,10 +30,6 @@ impl Core {
         }
     }
 
-    fn resolve_or_keep(&mut self, host: &str, port: u16) -> Addr {
-        self.resolve(host, port).unwrap_or_else(|_| Addr::of_ip(host, port))
-    }
-
     /// Begins to watch a master; +monitor.
     pub(super) fn add_master(&mut self, cfg: MasterConfig, addr: Addr, now: Ms) -> usize {
         let id = MasterId(self.fresh_id());
@@ -140,8 +42,10 @@ impl Core {
             me: Instance::new(addr, link, Role::Master, now),
             replicas: BTreeMap::new(),
             peers: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             o_down_since: None,
             config_epoch: 0,
+            coming: None,
             leader: None,
             // An entry may have been removed and made again within an epoch in which it had our vote.
             leader_epoch: self.epoch,
@@ -149,7 +53,10 @@ impl Core {
             failover: None,
             candidacy: Candidacy::default(),
             rebooted_at: None,
+            serves_since: None,
+            guard: None,
             due: now,
+            instances_due: now,
         });
         let m = self.masters.len() - 1;
         self.event(Level::Warning, "+monitor", m, &Target::Master, &format!(" quorum {quorum}"));
@@ -158,6 +65,7 @@ impl Core {
 
     /// Ceases to watch a master.
     pub(super) fn remove_master(&mut self, m: usize) {
+        self.end_handover(m);
         let id = self.masters[m].id;
         for target in self.masters[m].targets() {
             self.detach_target(m, &target);
@@ -190,6 +98,7 @@ impl Core {
         self.attach(link, self.masters[m].id, target.clone());
         let mut me = Instance::new(addr, link, Role::Master, now);
         me.run_id = Some(run_id.to_string());
+        self.masters[m].forgotten.remove(run_id);
         self.masters[m].peers.insert(run_id.to_string(), Peer::new(me, now));
         self.masters[m].due = now;
         target

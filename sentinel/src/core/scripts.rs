@@ -8,6 +8,10 @@ use super::{Core, Level, Output};
 const MAX_QUEUE: usize = 256;
 const MAX_RUNNING: usize = 16;
 const MAX_ATTEMPTS: u32 = 10;
+/// When a script that found no process is tried again.
+const NO_PROCESS_PAUSE_MS: Ms = 1000;
+/// What the event says in place of the signal then.
+const NO_PROCESS_SIGNAL: i32 = 99;
 
 /// A script to run; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +24,8 @@ pub enum ScriptEnd {
     Exited(i32),
     /// By this signal.
     Signaled(i32),
+    /// The system had no process for it.
+    NotStarted,
 }
 
 #[derive(Debug)]
@@ -32,6 +38,7 @@ pub(super) struct Job {
     pub(super) running_since: Option<Ms>,
     /// When it may run.
     pub(super) not_before: Ms,
+    /// How often it was run.
     pub(super) attempts: u32,
     kill_at: Option<Ms>,
 }
@@ -70,7 +77,7 @@ impl Core {
             pid: 0,
             running_since: None,
             not_before: 0,
-            attempts: 1,
+            attempts: 0,
             kill_at: None,
         });
         if self.scripts.jobs.len() > MAX_QUEUE
@@ -99,6 +106,7 @@ impl Core {
             if job.running_since.is_none() && job.not_before <= now && room > 0 {
                 room -= 1;
                 job.running_since = Some(now);
+                job.attempts += 1;
                 job.kill_at = Some(now + limit + 1);
                 let (id, argv, env) = (job.id, job.argv.clone(), job.env.clone());
                 self.out.push_back(Output::RunScript { job: id, argv, env });
@@ -125,6 +133,7 @@ impl Core {
         let (code, signal) = match end {
             ScriptEnd::Exited(code) => (code, 0),
             ScriptEnd::Signaled(signal) => (0, signal),
+            ScriptEnd::NotStarted => return self.script_not_started(at, now),
         };
         let first_delay = self.timers.script_retry_delay;
         let job = &mut self.scripts.jobs[at];
@@ -135,7 +144,6 @@ impl Core {
             job.kill_at = None;
             job.pid = 0;
             job.not_before = now + (first_delay << (job.attempts - 1));
-            job.attempts += 1;
         } else {
             self.scripts.jobs.remove(at);
         }
@@ -143,5 +151,15 @@ impl Core {
         if !retry && (signal != 0 || code != 0) {
             self.event_text(Level::Warning, "-script-error", None, format!("{path} {signal} {code}"));
         }
+    }
+
+    /// A system without a process to spare may have one soon: the script stays.
+    fn script_not_started(&mut self, at: usize, now: Ms) {
+        let job = &mut self.scripts.jobs[at];
+        job.running_since = None;
+        job.kill_at = None;
+        job.not_before = now + NO_PROCESS_PAUSE_MS;
+        let text = format!("{} {NO_PROCESS_SIGNAL} 0", job.argv[0]);
+        self.event_text(Level::Warning, "-script-error", None, text);
     }
 }

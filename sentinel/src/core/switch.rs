@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::link::LinkKey;
+use super::link::{Channel, ConnState, LinkKey};
 use super::model::{Addr, Candidacy, Instance, Replica, Role, Target};
 use super::timers::Ms;
 use super::{Core, Level};
@@ -29,6 +29,7 @@ impl Core {
 
     /// Gives the entry the address `new`; the address it had becomes a replica's.
     pub(super) fn switch_address(&mut self, m: usize, new: Addr, now: Ms) {
+        self.end_handover(m);
         let id = self.master_id(m);
         let mut links: Vec<(Addr, LinkKey)> =
             vec![(self.masters[m].me.addr.clone(), self.masters[m].me.link)];
@@ -50,6 +51,10 @@ impl Core {
 
         let link = take(self, &new);
         self.attach(link, id, Target::Master);
+        if self.links.get(&link).is_some_and(|l| matches!(l.commands, ConnState::Connecting { .. })) {
+            // It may have been hanging for a while, which is no reason to doubt the new master.
+            self.close_channel(link, Channel::Commands, now);
+        }
         let mut me = Instance::new(new, link, Role::Master, now);
         me.run_id = old_run_ids.get(&link).cloned().flatten();
         let mut entries = BTreeMap::new();
@@ -83,8 +88,12 @@ impl Core {
         let master = &mut self.masters[m];
         master.o_down_since = None;
         master.failover = None;
-        master.candidacy = Candidacy::default();
+        master.coming = None;
+        // How often masters failed in a row outlives each of them.
+        master.candidacy = Candidacy { failures: master.candidacy.failures, ..Candidacy::default() };
         master.rebooted_at = None;
+        master.serves_since = Some(now);
+        master.guard = None;
         master.due = now;
         for peer in master.peers.values_mut() {
             peer.says_down = false;
@@ -95,6 +104,7 @@ impl Core {
 
     /// SENTINEL RESET: replicas and Sentinels are to be found anew; +reset-master.
     pub(super) fn reset_master(&mut self, m: usize, now: Ms) {
+        self.end_handover(m);
         for target in self.masters[m].targets() {
             self.detach_target(m, &target);
         }
@@ -104,6 +114,7 @@ impl Core {
         let master = &mut self.masters[m];
         master.replicas.clear();
         master.peers.clear();
+        master.forgotten.clear();
         master.me = Instance::new(addr, link, Role::Master, now);
         self.clear_verdicts(m, now);
         self.event(Level::Warning, "+reset-master", m, &Target::Master, "");

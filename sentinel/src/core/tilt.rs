@@ -5,6 +5,7 @@
 //! nothing: all records of liveness are moved forward by the gap. A gap beyond the TILT trigger
 //! makes the Sentinel abstain from verdicts for the TILT period, as Redis does.
 
+use super::model::{Master, Target};
 use super::timers::{HEARTBEAT_MS, LATENESS_SLACK_MS, Ms, Timers};
 use super::{Core, Level};
 
@@ -34,11 +35,22 @@ impl Core {
         let late = now.saturating_sub(self.tilt.last_look + HEARTBEAT_MS);
         self.tilt.last_look = self.tilt.last_look.max(now);
         if late > LATENESS_SLACK_MS {
-            self.links.values_mut().for_each(|link| link.postpone(late, now));
+            self.postpone_silence(late, now);
         }
         if late > self.timers.tilt_trigger {
             self.tilt.since = Some(now);
             self.event_text(Level::Warning, "+tilt", None, "#tilt mode entered".into());
+        }
+    }
+
+    /// Takes our own lateness out of every silence that has not led to a verdict yet.
+    fn postpone_silence(&mut self, late: Ms, now: Ms) {
+        let judged = |master: &Master, target: &Target| master.instance(target).is_some_and(|i| i.s_down());
+        for link in self.links.values_mut() {
+            let mut users = link.users.iter();
+            if !users.any(|(id, t)| self.masters.iter().any(|m| m.id == *id && judged(m, t))) {
+                link.postpone(late, now);
+            }
         }
     }
 

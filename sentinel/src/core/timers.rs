@@ -6,8 +6,9 @@ pub type Ms = u64;
 
 /// INFO period of a replica whose master is down or being replaced, or which lost its master.
 pub const INFO_PERIOD_FAST_MS: Ms = 1000;
-/// How often a node whose role is about to change is asked for it, at first.
-pub const ROLE_POLL_MS: Ms = 20;
+/// Bounds of the interval at which a node whose role is about to change is asked for it; inside them it is a
+/// tenth of the time that it has taken so far.
+pub const ROLE_POLL_MS: std::ops::RangeInclusive<Ms> = 20..=200;
 /// Bounds of the interval between two PINGs; inside them it is a twentieth of down-after.
 pub const PING_INTERVAL_MS: std::ops::RangeInclusive<Ms> = 20..=1000;
 /// How much later each Sentinel with a smaller id makes one stand for election.
@@ -18,8 +19,8 @@ pub const CANDIDACY_PAUSE_MS: Ms = 1000;
 pub const LEADER_PATIENCE_MS: Ms = 10_000;
 /// How long a failover asked for by an operator waits for votes before it goes on without.
 pub const FORCED_ELECTION_MS: Ms = 250;
-/// How long the choice of a replica waits for those that have not answered the INFO of this failover.
-pub const FRESH_INFO_MS: Ms = 300;
+/// How long the choice of a replica waits for those that have not told their offset since the election.
+pub const FRESH_INFO_MS: Ms = 200;
 /// The longest a Sentinel lets pass without looking at its clock, so that its own lateness shows.
 pub const HEARTBEAT_MS: Ms = 100;
 /// Lateness below this is scheduling noise and postpones nothing.

@@ -1,42 +1,62 @@
 //! CLIENT: what a connection is, and what becomes of it.
 
+use std::collections::BTreeSet;
+
+use redoubt_wire::commands::spec::CommandSpec;
+use redoubt_wire::resp::number::parse_integer;
 use redoubt_wire::resp::reply::Reply;
 
 use super::Driver;
+use super::acl::Acl;
 use super::clients::{Client, ReplyMode};
 use super::session::Then;
 use crate::core::ClientId;
 use crate::core::timers::Ms;
 
 pub(super) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-/// The subcommands, with the words of a call (negative: at least so many) and the version that brought them.
-pub(super) const SUBCOMMANDS: [(&str, i32, &str, &str); 11] = [
-    ("getname", 2, "Tells the name of this connection.", "2.6.9"),
-    ("getredir", 2, "Tells where invalidations go.", "6.0.0"),
-    ("help", 2, "Tells about the subcommands.", "5.0.0"),
-    ("id", 2, "Tells the id of this connection.", "5.0.0"),
-    ("info", 2, "Tells about this connection.", "6.2.0"),
-    ("kill", -3, "Ends connections.", "2.4.0"),
-    ("list", -2, "Tells about all connections.", "2.4.0"),
-    ("no-evict", 3, "Protects this connection from eviction.", "7.0.0"),
-    ("reply", 3, "Chooses which replies this connection gets.", "3.2.0"),
-    ("setinfo", 4, "Notes the library of this connection.", "7.2.0"),
-    ("setname", 3, "Names this connection.", "2.6.9"),
+const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Say whether the keys of the next command are tracked.",
+    "GETNAME",
+    "    Tell the name of this connection.",
+    "GETREDIR",
+    "    Tell where invalidation messages are sent.",
+    "ID",
+    "    Tell the number of this connection.",
+    "INFO",
+    "    Describe this connection.",
+    "KILL <ip:port>",
+    "    Close the connection from this address.",
+    "KILL <filter> <value> [<filter> <value> ...]",
+    "    Close all connections that every filter fits. Filters are:",
+    "    * ID <client-id>",
+    "    * ADDR <ip:port>, the client's address",
+    "    * LADDR <ip:port>, the address it connected to",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "    * USER <username>",
+    "    * SKIPME (YES|NO), spare this connection (default: yes)",
+    "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)|ID <client-id> [<client-id> ...]]",
+    "    Describe all connections, those of a type, or those with these numbers.",
+    "NO-EVICT (ON|OFF)",
+    "    Exempt this connection from eviction.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Hold back all commands, or what is published, for so many milliseconds.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Say which commands of this connection are answered.",
+    "SETINFO (LIB-NAME|LIB-VER) <value>",
+    "    Tell the name or the version of the client library.",
+    "SETNAME <name>",
+    "    Name this connection.",
+    "TRACKING (ON|OFF) [REDIRECT <client-id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Turn the tracking of keys on or off. A Sentinel has no keys.",
+    "TRACKINGINFO",
+    "    Describe the tracking of this connection.",
+    "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+    "    Wake a connection that waits in a blocking command.",
+    "UNPAUSE",
+    "    End a pause.",
 ];
-const HELP: [(&str, &str); 12] = [
-    ("GETNAME", "The name of this connection."),
-    ("GETREDIR", "Always -1: there is no tracking here."),
-    ("ID", "The id of this connection."),
-    ("INFO", "What CLIENT LIST says about this connection."),
-    ("KILL <ip:port>", "Ends the connection from that address."),
-    ("KILL <option> <value> [...]", "Ends connections by ID, ADDR, LADDR, TYPE, USER, SKIPME."),
-    ("LIST [TYPE <type>] [ID <id> ...]", "The connections."),
-    ("NO-EVICT (ON|OFF)", "Protects this connection from eviction."),
-    ("REPLY (ON|OFF|SKIP)", "Which replies this connection gets."),
-    ("SETINFO (LIB-NAME|LIB-VER) <value>", "Tells which library this connection uses."),
-    ("SETNAME <name>", "Names this connection."),
-    ("HELP", "This text."),
-];
+const SYNTAX: &str = "ERR syntax error";
 
 /// Names travel in lists that are split at blanks.
 pub(super) fn printable(name: &str) -> bool {
@@ -50,15 +70,17 @@ struct Filter {
     addr: Option<String>,
     laddr: Option<String>,
     kind: Option<String>,
+    user: Option<String>,
     skip_me: bool,
 }
 
 impl Filter {
     fn takes(&self, client: &Client, me: ClientId) -> bool {
         self.id.is_none_or(|id| client.id.0 == id)
-            && self.addr.as_ref().is_none_or(|a| client.peer.to_string() == *a)
-            && self.laddr.as_ref().is_none_or(|a| client.local.to_string() == *a)
+            && self.addr.as_ref().is_none_or(|a| client.remote.addr == *a)
+            && self.laddr.as_ref().is_none_or(|a| client.remote.laddr == *a)
             && self.kind.as_ref().is_none_or(|k| kind(client) == k)
+            && self.user.as_ref().is_none_or(|u| **client.user.name() == *u.as_bytes())
             && !(self.skip_me && client.id == me)
     }
 }
@@ -67,26 +89,40 @@ fn kind(client: &Client) -> &'static str {
     if client.subscriptions() > 0 { "pubsub" } else { "normal" }
 }
 
-fn line(client: &Client, now: Ms) -> String {
+/// The letters of CLIENT LIST's `flags`.
+fn flags(client: &Client) -> String {
+    let letters = [
+        (client.subscriptions() > 0, 'P'),
+        (client.tracking.is_on(), 't'),
+        (client.tracking.broadcasts(), 'B'),
+        (client.remote.is_unix, 'U'),
+        (client.no_evict, 'e'),
+    ];
+    let flags: String = letters.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect();
+    if flags.is_empty() { "N".into() } else { flags }
+}
+
+/// A client as CLIENT LIST shows it.
+pub(super) fn line(client: &Client, now: Ms) -> String {
     format!(
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={} psub={} ssub=0 multi=-1 \
-         qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db=0 sub={} psub={} ssub=0 multi=-1 \
+         qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={} \
+         user={} redir={} resp={} lib-name={} lib-ver={}",
         client.id.0,
-        client.peer,
-        client.local,
+        client.remote.addr,
+        client.remote.laddr,
+        client.remote.fd,
         client.name,
         (now - client.connected_at) / 1000,
         (now - client.active_at) / 1000,
-        match (client.subscriptions() > 0, client.no_evict) {
-            (true, false) => "P",
-            (true, true) => "Pe",
-            (false, true) => "e",
-            (false, false) => "N",
-        },
+        flags(client),
         client.channels.len(),
         client.patterns.len(),
-        client.last_command,
+        client.connection.unsent(),
+        size_of::<Client>() + client.connection.unsent(),
+        client.last_command.map_or("NULL".into(), CommandSpec::full_name),
+        client.user.shown_name(),
+        client.tracking.redirection(),
         if client.protocol == redoubt_wire::resp::reply::Protocol::Resp3 { 3 } else { 2 },
         client.lib_name,
         client.lib_version,
@@ -94,34 +130,50 @@ fn line(client: &Client, now: Ms) -> String {
 }
 
 impl Driver {
-    /// Carries out CLIENT.
-    pub(super) fn client_command(&mut self, id: ClientId, words: &[String], now: Ms) -> Then {
+    /// Carries out CLIENT; the arity fits `spec`.
+    pub(super) fn client_command(
+        &mut self,
+        id: ClientId,
+        spec: &CommandSpec,
+        argv: &[Vec<u8>],
+        now: Ms,
+    ) -> Then {
+        let words: Vec<String> = argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let ids: BTreeSet<u64> = self.clients.all.keys().map(|id| id.0).collect();
         let Some(client) = self.clients.all.get_mut(&id) else { return Then::Silence };
         let mut reply = Reply::new(client.protocol);
-        let sub = words[1].to_ascii_lowercase();
-        match (sub.as_str(), &words[2..]) {
-            ("id", []) => reply.integer(id.0 as i64),
-            ("getname", []) if client.name.is_empty() => reply.null(),
-            ("getname", []) => reply.bulk(client.name.as_bytes()),
-            ("getredir", []) => reply.integer(-1),
-            ("setname", [name]) if printable(name) => {
-                client.name.clone_from(name);
-                reply.ok();
+        let done = match (spec.name, &words[2..]) {
+            ("id", _) => {
+                reply.integer(id.0 as i64);
+                Ok(())
             }
-            ("setname", [_]) => reply.error(BAD_NAME),
-            ("setinfo", [attribute, value]) => set_info(client, attribute, value, &mut reply),
-            ("info", []) => reply.verbatim("txt", format!("{}\n", line(client, now)).as_bytes()),
-            ("no-evict", [mode]) => match mode.to_ascii_lowercase().as_str() {
-                "on" | "off" => {
-                    client.no_evict = mode.eq_ignore_ascii_case("on");
-                    reply.ok();
-                }
-                _ => reply.error("ERR syntax error"),
-            },
+            ("getname", _) => {
+                let name = Some(client.name.as_bytes()).filter(|name| !name.is_empty());
+                reply.bulk_or_null(name);
+                Ok(())
+            }
+            ("getredir", _) => {
+                reply.integer(client.tracking.redirection());
+                Ok(())
+            }
+            ("trackinginfo", _) => {
+                client.tracking.describe(&mut reply);
+                Ok(())
+            }
+            ("tracking", options) => ok(client.tracking.set(options, |id| ids.contains(&id)), &mut reply),
+            ("caching", [word]) => ok(client.tracking.set_caching(word), &mut reply),
+            ("setname", [name]) => ok(set_name(client, name), &mut reply),
+            ("setinfo", [attribute, value]) => ok(set_info(client, attribute, value), &mut reply),
+            ("info", _) => {
+                reply.verbatim("txt", format!("{}\n", line(client, now)).as_bytes());
+                Ok(())
+            }
+            ("no-evict", [mode]) => ok(on_or_off(mode).map(|on| client.no_evict = on), &mut reply),
             ("reply", [mode]) => match mode.to_ascii_lowercase().as_str() {
                 "on" => {
                     client.reply_mode = ReplyMode::On;
                     reply.ok();
+                    Ok(())
                 }
                 "off" => {
                     client.reply_mode = ReplyMode::Off;
@@ -133,49 +185,64 @@ impl Driver {
                     }
                     return Then::Silence;
                 }
-                _ => reply.error("ERR syntax error"),
+                _ => Err(SYNTAX.into()),
             },
-            ("list", options) => self.list(options, now, &mut reply),
-            ("kill", options) if !options.is_empty() => return self.kill(id, options, reply),
-            ("help", []) => {
-                reply.array(1 + 2 * HELP.len());
-                reply.simple("CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
-                for (usage, text) in HELP {
-                    reply.simple(usage);
-                    reply.simple(&format!("    {text}"));
-                }
+            ("pause", [timeout, mode @ ..]) => ok(self.pause_clients(timeout, mode, now), &mut reply),
+            ("unpause", _) => {
+                self.end_pause(now);
+                reply.ok();
+                Ok(())
             }
-            (
-                "id" | "getname" | "getredir" | "setname" | "setinfo" | "info" | "no-evict" | "reply"
-                | "kill" | "help",
-                _,
-            ) => {
-                reply.error(&format!("ERR wrong number of arguments for 'client|{sub}' command"));
+            ("unblock", [id, reason @ ..]) => unblock(id, reason).map(|()| reply.integer(0)),
+            ("list", options) => self.list(options, now).map(|text| reply.verbatim("txt", text.as_bytes())),
+            ("kill", options) => return self.kill(id, options, reply),
+            _ => {
+                redoubt_wire::commands::help("client", HELP.iter().copied(), &mut reply);
+                Ok(())
             }
-            _ => reply.error(&format!("ERR unknown subcommand '{:.128}'. Try CLIENT HELP.", words[1])),
+        };
+        if let Err(text) = done {
+            reply.error(&text);
         }
         Then::Reply(reply)
     }
 
-    fn list(&self, options: &[String], now: Ms, reply: &mut Reply) {
+    /// CLIENT PAUSE timeout [WRITE|ALL].
+    fn pause_clients(&mut self, timeout: &str, mode: &[String], now: Ms) -> Result<(), String> {
+        let all = match mode {
+            [] => true,
+            [mode] if mode.eq_ignore_ascii_case("all") => true,
+            [mode] if mode.eq_ignore_ascii_case("write") => false,
+            [_] => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
+            _ => return Err(wrong_form("PAUSE")),
+        };
+        let ms = parse_integer(timeout.as_bytes()).ok_or("ERR timeout is not an integer or out of range")?;
+        let ms = Ms::try_from(ms).map_err(|_| "ERR timeout is negative")?;
+        let until = ms.checked_add(now).filter(|until| i64::try_from(*until).is_ok());
+        self.pause.begin(until.ok_or("ERR timeout is out of range")?, all, now);
+        Ok(())
+    }
+
+    /// CLIENT LIST [TYPE type] [ID client-id …].
+    fn list(&self, options: &[String], now: Ms) -> Result<String, String> {
         let all = self.clients.all.values();
         let lower: Vec<String> = options.iter().map(|o| o.to_ascii_lowercase()).collect();
         let chosen: Vec<&Client> = match lower.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             [] => all.collect(),
-            ["type", wanted @ ("normal" | "pubsub" | "master" | "replica" | "slave")] => {
-                all.filter(|c| kind(c) == *wanted).collect()
+            ["type", wanted] => {
+                known_type(wanted)?;
+                let wanted = if *wanted == "slave" { "replica" } else { wanted };
+                all.filter(|c| kind(c) == wanted).collect()
             }
-            ["type", unknown] => return reply.error(&format!("ERR Unknown client type '{unknown}'")),
             ["id", ids @ ..] if !ids.is_empty() => {
-                let Ok(ids) = ids.iter().map(|i| i.parse::<u64>()).collect::<Result<Vec<_>, _>>() else {
-                    return reply.error("ERR Invalid client ID");
-                };
-                all.filter(|c| ids.contains(&c.id.0)).collect()
+                let wanted: Option<Vec<i64>> = ids.iter().map(|id| parse_integer(id.as_bytes())).collect();
+                let wanted = wanted.ok_or("ERR Invalid client ID")?;
+                let by_id = |id: i64| self.clients.all.get(&ClientId(u64::try_from(id).ok()?));
+                wanted.into_iter().filter_map(by_id).collect()
             }
-            _ => return reply.error("ERR syntax error"),
+            _ => return Err(SYNTAX.into()),
         };
-        let text: String = chosen.iter().map(|c| line(c, now) + "\n").collect();
-        reply.verbatim("txt", text.as_bytes());
+        Ok(chosen.iter().map(|c| line(c, now) + "\n").collect())
     }
 
     fn kill(&mut self, me: ClientId, options: &[String], mut reply: Reply) -> Then {
@@ -190,7 +257,7 @@ impl Driver {
             filter.skip_me = true;
         }
         for pair in options.chunks_exact(2) {
-            if let Err(text) = filter.add(&pair[0], &pair[1]) {
+            if let Err(text) = filter.add(&pair[0], &pair[1], &self.acl) {
                 reply.error(&text);
                 return Then::Reply(reply);
             }
@@ -210,7 +277,7 @@ impl Driver {
 }
 
 impl Filter {
-    fn add(&mut self, option: &str, value: &str) -> Result<(), String> {
+    fn add(&mut self, option: &str, value: &str, acl: &Acl) -> Result<(), String> {
         match option.to_ascii_lowercase().as_str() {
             "id" => {
                 let id = value.parse::<u64>().ok().filter(|id| *id > 0);
@@ -219,13 +286,10 @@ impl Filter {
             "addr" => self.addr = Some(value.to_string()),
             "laddr" => self.laddr = Some(value.to_string()),
             "type" => {
-                let kind = value.to_ascii_lowercase();
-                if !["normal", "pubsub", "master", "replica", "slave"].contains(&kind.as_str()) {
-                    return Err(format!("ERR Unknown client type '{value}'"));
-                }
-                self.kind = Some(kind);
+                known_type(value)?;
+                self.kind = Some(value.to_ascii_lowercase());
             }
-            "user" if value == "default" => {}
+            "user" if acl.has_user(value) => self.user = Some(value.to_string()),
             "user" => return Err(format!("ERR No such user '{value}'")),
             "skipme" => {
                 self.skip_me = crate::core::config::yes_no(value).ok_or("ERR syntax error")?;
@@ -236,16 +300,62 @@ impl Filter {
     }
 }
 
-fn set_info(client: &mut Client, attribute: &str, value: &str, reply: &mut Reply) {
+/// The client types that filters know; a Sentinel has none but the first two.
+fn known_type(name: &str) -> Result<(), String> {
+    let lower = name.to_ascii_lowercase();
+    if ["normal", "pubsub", "master", "replica", "slave"].contains(&lower.as_str()) {
+        return Ok(());
+    }
+    Err(format!("ERR Unknown client type '{name}'"))
+}
+
+/// OK, or the error that takes its place.
+fn ok(done: Result<(), String>, reply: &mut Reply) -> Result<(), String> {
+    done.map(|()| reply.ok())
+}
+
+fn on_or_off(word: &str) -> Result<bool, String> {
+    match word.to_ascii_lowercase().as_str() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(SYNTAX.into()),
+    }
+}
+
+fn set_name(client: &mut Client, name: &str) -> Result<(), String> {
+    if !printable(name) {
+        return Err(BAD_NAME.into());
+    }
+    client.name = name.to_string();
+    Ok(())
+}
+
+fn set_info(client: &mut Client, attribute: &str, value: &str) -> Result<(), String> {
     let field = match attribute.to_ascii_lowercase().as_str() {
         "lib-name" => &mut client.lib_name,
         "lib-ver" => &mut client.lib_version,
-        _ => return reply.error(&format!("ERR Unrecognized option '{attribute}'")),
+        _ => return Err(format!("ERR Unrecognized option '{attribute}'")),
     };
-    if printable(value) {
-        *field = value.to_string();
-        reply.ok();
-    } else {
-        reply.error(&format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
+    if !printable(value) {
+        return Err(format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
     }
+    *field = value.to_string();
+    Ok(())
+}
+
+/// CLIENT UNBLOCK client-id [TIMEOUT|ERROR]: no command of a Sentinel blocks its client, so that there is
+/// never one to wake.
+fn unblock(id: &str, reason: &[String]) -> Result<(), String> {
+    match reason {
+        [] => {}
+        [reason] if ["timeout", "error"].iter().any(|known| reason.eq_ignore_ascii_case(known)) => {}
+        [_] => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
+        _ => return Err(wrong_form("UNBLOCK")),
+    }
+    parse_integer(id.as_bytes()).map(drop).ok_or("ERR value is not an integer or out of range".into())
+}
+
+/// The error of a subcommand with words that it does not take.
+fn wrong_form(sub: &str) -> String {
+    format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try CLIENT HELP.")
 }

@@ -1,188 +1,217 @@
 //! The commands a Sentinel knows, and COMMAND, which tells clients about them.
+//!
+//! Their specs are those of a data node, from the wire crate; only SENTINEL and the forms of CLIENT that
+//! nodes lack are the Sentinel's own.
 
+use std::collections::HashMap;
+
+use redoubt_wire::commands::help;
+use redoubt_wire::commands::introspection::{COMMAND_HELP, Catalogue};
+use redoubt_wire::commands::spec::{
+    CommandSpec, Flags, Group, acl, command, flag, flags, integer, one_of, string,
+};
+use redoubt_wire::commands::table::{
+    ACL, AUTH, CLIENT_GETNAME, CLIENT_GETREDIR, CLIENT_HELP, CLIENT_ID, CLIENT_INFO, CLIENT_KILL,
+    CLIENT_LIST, CLIENT_NO_EVICT, CLIENT_PAUSE, CLIENT_REPLY, CLIENT_SETINFO, CLIENT_SETNAME,
+    CLIENT_TRACKINGINFO, CLIENT_UNBLOCK, CLIENT_UNPAUSE, COMMAND, HELLO, INFO, PING, PSUBSCRIBE, PUBLISH,
+    PUNSUBSCRIBE, ROLE, SHUTDOWN, SUBSCRIBE, UNSUBSCRIBE,
+};
 use redoubt_wire::resp::reply::Reply;
 
-use super::client_command;
-use crate::core::SUBCOMMANDS;
+use crate::core::SENTINEL;
 
-/// A command.
-pub(super) struct Row {
-    pub(super) name: &'static str,
-    /// Words of a call, the name included; negative: at least so many.
-    pub(super) arity: i32,
-    flags: &'static [&'static str],
-    categories: &'static [&'static str],
-    group: &'static str,
-    since: &'static str,
-    summary: &'static str,
+const ON_CONNECTIONS: Flags = flags![NOSCRIPT LOADING STALE SENTINEL];
+
+/// `CLIENT`, without what concerns keys.
+static CLIENT: CommandSpec = command(
+    "client",
+    -2,
+    Group::Connection,
+    "2.4.0",
+    "Depends on the subcommand",
+    "Groups the commands about connections.",
+)
+.flags(flags![SENTINEL])
+.subcommands(&[
+    &CLIENT_CACHING,
+    &CLIENT_GETNAME,
+    &CLIENT_GETREDIR,
+    &CLIENT_HELP,
+    &CLIENT_ID,
+    &CLIENT_INFO,
+    &CLIENT_KILL,
+    &CLIENT_LIST,
+    &CLIENT_NO_EVICT,
+    &CLIENT_PAUSE,
+    &CLIENT_REPLY,
+    &CLIENT_SETINFO,
+    &CLIENT_SETNAME,
+    &CLIENT_TRACKING,
+    &CLIENT_TRACKINGINFO,
+    &CLIENT_UNBLOCK,
+    &CLIENT_UNPAUSE,
+]);
+
+/// `CLIENT CACHING`.
+static CLIENT_CACHING: CommandSpec = command(
+    "caching",
+    3,
+    Group::Connection,
+    "6.0.0",
+    "O(1)",
+    "Says whether the keys of the next command are tracked.",
+)
+.of("client")
+.flags(ON_CONNECTIONS)
+.acl(acl![CONNECTION])
+.args(&[one_of("mode", &[flag("yes", "YES"), flag("no", "NO")])]);
+
+/// `CLIENT TRACKING`.
+static CLIENT_TRACKING: CommandSpec = command(
+    "tracking",
+    -3,
+    Group::Connection,
+    "6.0.0",
+    "O(N) in the prefixes",
+    "Turns the tracking of keys for this connection on or off.",
+)
+.of("client")
+.flags(ON_CONNECTIONS)
+.acl(acl![CONNECTION])
+.args(&[
+    one_of("status", &[flag("on", "ON"), flag("off", "OFF")]),
+    integer("client-id").token("REDIRECT").optional(),
+    string("prefix").token("PREFIX").optional().multiple_token(),
+    flag("bcast", "BCAST").optional(),
+    flag("optin", "OPTIN").optional(),
+    flag("optout", "OPTOUT").optional(),
+    flag("noloop", "NOLOOP").optional(),
+]);
+
+static TABLE: &[&CommandSpec] = &[
+    &ACL,
+    &AUTH,
+    &CLIENT,
+    &COMMAND,
+    &HELLO,
+    &INFO,
+    &PING,
+    &PSUBSCRIBE,
+    &PUBLISH,
+    &PUNSUBSCRIBE,
+    &ROLE,
+    &SENTINEL,
+    &SHUTDOWN,
+    &SUBSCRIBE,
+    &UNSUBSCRIBE,
+];
+
+const CATALOGUE: Catalogue<'static> = Catalogue::new(TABLE);
+
+/// Every command and subcommand.
+pub(super) fn all() -> impl Iterator<Item = &'static CommandSpec> {
+    TABLE.iter().flat_map(|spec| std::iter::once(*spec).chain(spec.subcommands.iter().copied()))
 }
 
-const FAST: &[&str] = &["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
-const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
-const PUBSUB: &[&str] = &["pubsub", "noscript", "loading", "stale"];
-const PLAIN: &[&str] = &["noscript", "loading", "stale"];
-
-macro_rules! rows {
-    ($($name:literal $arity:literal $flags:ident $categories:expr, $group:literal $since:literal $summary:literal;)*) => {
-        &[$(Row {
-            name: $name, arity: $arity, flags: $flags, categories: $categories, group: $group, since: $since, summary: $summary,
-        }),*]
-    };
+/// The command that a call means: of a container, the subcommand.
+pub(super) fn find(words: &[&[u8]]) -> Option<&'static CommandSpec> {
+    CATALOGUE.resolve(words)
 }
 
-const TABLE: &[Row] = rows! {
-    "auth" -2 FAST &["@fast", "@connection"], "connection" "1.0.0" "Authenticates the connection.";
-    "client" -2 PLAIN &["@slow", "@connection"], "connection" "2.4.0" "Shows and manages connections.";
-    "command" -1 PLAIN &["@slow", "@connection"], "server" "2.8.13" "Tells about the commands.";
-    "hello" -1 FAST &["@fast", "@connection"], "connection" "6.0.0" "Opens a connection in a protocol version.";
-    "info" -1 PLAIN &["@slow", "@dangerous"], "server" "1.0.0" "State and figures of this Sentinel.";
-    "ping" -1 FAST &["@fast", "@connection"], "connection" "1.0.0" "Answers PONG.";
-    "psubscribe" -2 PUBSUB &["@pubsub", "@slow"], "pubsub" "2.0.0" "Listens to events by pattern.";
-    "publish" 3 PUBSUB &["@pubsub", "@fast"], "pubsub" "2.0.0" "Takes the hello of another Sentinel.";
-    "punsubscribe" -1 PUBSUB &["@pubsub", "@slow"], "pubsub" "2.0.0" "Ceases to listen by pattern.";
-    "role" 1 PLAIN &["@admin", "@fast", "@dangerous"], "server" "2.8.12" "The names of the watched masters.";
-    "sentinel" -2 ADMIN &["@admin", "@slow", "@dangerous"], "sentinel" "2.8.4" "Shows and manages what is watched.";
-    "shutdown" -1 ADMIN &["@admin", "@slow", "@dangerous"], "server" "1.0.0" "Ends this Sentinel.";
-    "subscribe" -2 PUBSUB &["@pubsub", "@slow"], "pubsub" "2.0.0" "Listens to events by name.";
-    "unsubscribe" -1 PUBSUB &["@pubsub", "@slow"], "pubsub" "2.0.0" "Ceases to listen by name.";
-};
-
-/// The command of that name, in lower case.
-pub(super) fn find(name: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.name == name)
+/// `rename-command`: commands that go by another name, or by none.
+#[derive(Debug, Default)]
+pub(crate) struct Renames {
+    /// By their own names in lower case; an empty name removes the command.
+    new_names: HashMap<String, String>,
 }
 
-/// Whether a call of so many words fits an arity.
-pub(super) fn arity_fits(arity: i32, words: usize) -> bool {
-    let wanted = arity.unsigned_abs() as usize;
-    if arity >= 0 { words == wanted } else { words >= wanted }
+impl Renames {
+    /// Gives a command a new name.
+    ///
+    /// # Errors
+    /// There is no such command, or the new name is taken.
+    pub(super) fn add(&mut self, old: &str, new: &str) -> Result<(), String> {
+        let Some(old) = self.original(old) else { return Err("No such command in rename-command".into()) };
+        let old = old.to_string();
+        if !new.is_empty() && self.original(new).is_some_and(|taken| taken != old) {
+            return Err("Target command name already exists".into());
+        }
+        self.new_names.insert(old, new.to_string());
+        Ok(())
+    }
+
+    /// The own name of the command that goes by `name`, if there is one.
+    pub(super) fn original<'a>(&'a self, name: &str) -> Option<&'a str> {
+        let renamed =
+            self.new_names.iter().find(|(_, new)| !new.is_empty() && new.eq_ignore_ascii_case(name));
+        match renamed {
+            Some((old, _)) => Some(old),
+            None => TABLE
+                .iter()
+                .map(|spec| spec.name)
+                .find(|own| own.eq_ignore_ascii_case(name) && !self.new_names.contains_key(*own)),
+        }
+    }
 }
 
 /// COMMAND and its subcommands.
-pub(super) fn answer(words: &[String], reply: &mut Reply) {
-    let sub = words.get(1).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
-    let names: Vec<String> =
-        words.get(2..).unwrap_or_default().iter().map(|w| w.to_ascii_lowercase()).collect();
-    match sub.as_str() {
-        "" => {
-            reply.array(TABLE.len());
-            TABLE.iter().for_each(|row| info(row, reply));
-        }
-        "count" if names.is_empty() => reply.integer(TABLE.len() as i64),
-        "list" if names.is_empty() => {
-            let all: Vec<String> = TABLE.iter().flat_map(with_subcommands).collect();
-            reply.set(all.len());
-            all.iter().for_each(|name| reply.bulk(name.as_bytes()));
-        }
-        "info" if names.is_empty() => {
-            reply.array(TABLE.len());
-            TABLE.iter().for_each(|row| info(row, reply));
-        }
-        "info" => {
-            reply.array(names.len());
-            for name in &names {
-                match find(name) {
-                    Some(row) => info(row, reply),
-                    None => reply.null_array(),
-                }
-            }
-        }
-        "docs" if names.is_empty() => {
-            reply.map(TABLE.len());
-            TABLE.iter().for_each(|row| docs(row, reply));
-        }
-        "docs" => {
-            let known: Vec<&String> =
-                names.iter().filter(|n| TABLE.iter().flat_map(with_subcommands).any(|k| k == **n)).collect();
-            reply.map(known.len());
-            for name in known {
-                match find(name) {
-                    Some(row) => docs(row, reply),
-                    None => subcommand_docs(name, reply),
-                }
-            }
-        }
-        "getkeys" | "getkeysandflags" => reply.error("ERR The command has no key arguments"),
-        "count" | "list" => reply.error("ERR syntax error"),
-        _ => reply.error(&format!("ERR unknown subcommand '{:.128}'. Try COMMAND HELP.", words[1])),
+pub(super) fn answer(spec: &CommandSpec, words: &[&[u8]], reply: &mut Reply) {
+    match (spec.parent.map_or("", |_| spec.name), words.get(2..).unwrap_or_default()) {
+        ("", _) | ("info", []) => CATALOGUE.info_of_all(reply),
+        ("info", names) => CATALOGUE.info(names, reply),
+        ("count", _) => CATALOGUE.count(reply),
+        ("docs", names) => CATALOGUE.docs(names, reply),
+        ("list", options) => CATALOGUE.list(options, reply),
+        ("getkeys", call) => CATALOGUE.get_keys(call, false, reply),
+        ("getkeysandflags", call) => CATALOGUE.get_keys(call, true, reply),
+        _ => help("command", COMMAND_HELP.iter().copied(), reply),
     }
 }
 
-/// A command's name, and the full names of its subcommands.
-fn with_subcommands(row: &Row) -> Vec<String> {
-    std::iter::once(row.name.to_string()).chain(subcommands(row).into_iter().map(|s| s.0)).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The subcommands of a command: full name, arity, summary, version.
-fn subcommands(row: &Row) -> Vec<(String, i32, &'static str, &'static str)> {
-    let of_sentinel =
-        |s: &crate::core::Subcommand| (format!("sentinel|{}", s.name), s.arity, s.summary, s.since);
-    match row.name {
-        "sentinel" => SUBCOMMANDS.iter().map(of_sentinel).collect(),
-        "client" => client_command::SUBCOMMANDS
-            .iter()
-            .map(|(name, arity, summary, since)| (format!("client|{name}"), *arity, *summary, *since))
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The documentation of one subcommand, which is in the table.
-fn subcommand_docs(full_name: &str, reply: &mut Reply) {
-    for row in TABLE {
-        if let Some((name, _, summary, since)) = subcommands(row).into_iter().find(|s| s.0 == full_name) {
-            reply.bulk(name.as_bytes());
-            reply.map(3);
-            doc_fields(summary, since, row.group, reply);
+    #[test]
+    fn the_table_is_redis_own() {
+        let names: Vec<&str> = TABLE.iter().map(|spec| spec.name).collect();
+        assert_eq!(
+            names,
+            [
+                "acl",
+                "auth",
+                "client",
+                "command",
+                "hello",
+                "info",
+                "ping",
+                "psubscribe",
+                "publish",
+                "punsubscribe",
+                "role",
+                "sentinel",
+                "shutdown",
+                "subscribe",
+                "unsubscribe"
+            ]
+        );
+        assert!(all().all(|spec| spec.flags.has(Flags::SENTINEL)), "what is no Sentinel's is not here");
+        for spec in TABLE {
+            assert!(spec.subcommands.is_sorted_by(|a, b| a.name < b.name), "{}", spec.name);
+            assert!(spec.subcommands.iter().all(|sub| sub.parent == Some(spec.name)), "{}", spec.name);
         }
     }
-}
 
-fn info(row: &Row, reply: &mut Reply) {
-    entry(row.name, row.arity, row, reply);
-    let subs = subcommands(row);
-    reply.array(subs.len());
-    for (name, arity, _, _) in subs {
-        entry(&name, arity, row, reply);
-        reply.array(0);
-    }
-}
-
-/// The first nine of the ten elements that describe a command.
-fn entry(name: &str, arity: i32, row: &Row, reply: &mut Reply) {
-    reply.array(10);
-    reply.bulk(name.as_bytes());
-    reply.integer(arity.into());
-    reply.set(row.flags.len());
-    row.flags.iter().for_each(|f| reply.simple(f));
-    for _ in 0..3 {
-        reply.integer(0);
-    }
-    reply.set(row.categories.len());
-    row.categories.iter().for_each(|c| reply.simple(c));
-    reply.array(0);
-    reply.array(0);
-}
-
-fn docs(row: &Row, reply: &mut Reply) {
-    let subs = subcommands(row);
-    reply.bulk(row.name.as_bytes());
-    reply.map(if subs.is_empty() { 3 } else { 4 });
-    doc_fields(row.summary, row.since, row.group, reply);
-    if !subs.is_empty() {
-        reply.bulk(b"subcommands");
-        reply.map(subs.len());
-        for (name, _, summary, since) in subs {
-            reply.bulk(name.as_bytes());
-            reply.map(3);
-            doc_fields(summary, since, row.group, reply);
-        }
-    }
-}
-
-fn doc_fields(summary: &str, since: &str, group: &str, reply: &mut Reply) {
-    for (field, value) in [("summary", summary), ("since", since), ("group", group)] {
-        reply.bulk(field.as_bytes());
-        reply.bulk(value.as_bytes());
+    #[test]
+    fn a_renamed_command_goes_by_its_new_name_alone() {
+        let mut renames = Renames::default();
+        renames.add("SHUTDOWN", "bye").unwrap();
+        renames.add("client", "").unwrap();
+        assert_eq!(renames.original("BYE"), Some("shutdown"));
+        assert_eq!(renames.original("shutdown"), None);
+        assert_eq!(renames.original("client"), None);
+        assert_eq!(renames.original("Ping"), Some("ping"));
+        assert_eq!(renames.add("nope", "x").unwrap_err(), "No such command in rename-command");
+        assert_eq!(renames.add("ping", "BYE").unwrap_err(), "Target command name already exists");
     }
 }

@@ -46,11 +46,16 @@ impl Links {
         let (outgoing, queue) = unbounded_channel();
         let (events, source) = (self.events.clone(), self.bind_source);
         let task = tokio::spawn(async move {
-            let reason = match run(conn, &addr, source, queue, &events).await {
-                Ok(()) => "Connection closed by the other end".to_string(),
-                Err(error) => error.to_string(),
+            let input = match run(conn, &addr, source, queue, &events).await {
+                Ok(()) => Input::Disconnected { conn, reason: "Connection closed by the other end".into() },
+                Err(Ended::Attempt(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    Input::Refused { conn }
+                }
+                Err(Ended::Attempt(error) | Ended::Connection(error)) => {
+                    Input::Disconnected { conn, reason: error.to_string() }
+                }
             };
-            drop(events.send(Event::Core(Input::Disconnected { conn, reason })));
+            drop(events.send(Event::Core(input)));
         });
         self.open.insert(conn, Handle { outgoing, task: task.abort_handle() });
         self.open.retain(|_, handle| !handle.task.is_finished());
@@ -74,19 +79,12 @@ impl Links {
     }
 }
 
-/// Looks a host name up and reports its address.
-pub(crate) fn look_up(host: String, events: Events) {
-    tokio::spawn(async move {
-        let ip = resolve(&host).await.ok().map(|ip| ip.to_string());
-        drop(events.send(Event::Core(Input::Resolved { host, ip })));
-    });
-}
-
-async fn resolve(host: &str) -> io::Result<IpAddr> {
-    let mut found = tokio::net::lookup_host((host, 0)).await?.map(|a| a.ip()).collect::<Vec<_>>();
-    // A node rarely listens on both families: IPv4 first, as Redis prefers it.
-    found.sort_by_key(|ip| ip.is_ipv6());
-    found.first().copied().ok_or_else(|| io::Error::other(format!("{host} has no address")))
+/// What failed.
+enum Ended {
+    /// The attempt to connect.
+    Attempt(io::Error),
+    /// The connection.
+    Connection(io::Error),
 }
 
 async fn run(
@@ -95,24 +93,18 @@ async fn run(
     source: Option<IpAddr>,
     queue: UnboundedReceiver<Vec<u8>>,
     events: &Events,
-) -> io::Result<()> {
-    let ip = match addr.host.parse() {
-        Ok(ip) => ip,
-        Err(_) => {
-            let ip = resolve(&addr.host).await?;
-            let (host, text) = (addr.host.clone(), ip.to_string());
-            drop(events.send(Event::Core(Input::Resolved { host, ip: Some(text) })));
-            ip
-        }
-    };
-    let stream = open(SocketAddr::new(ip, addr.port), source).await?;
+) -> Result<(), Ended> {
+    let no_ip = |_| Ended::Attempt(io::Error::other(format!("'{}' is no IP address", addr.ip)));
+    let ip = addr.ip.parse().map_err(no_ip)?;
+    let stream = open(SocketAddr::new(ip, addr.port), source).await.map_err(Ended::Attempt)?;
     let local_ip = stream.local_addr().ok().map(|a| a.ip().to_canonical().to_string());
     drop(events.send(Event::Core(Input::Connected { conn, local_ip })));
     let (reader, writer) = stream.into_split();
-    tokio::select! {
+    let ended = tokio::select! {
         ended = read(conn, reader, events) => ended,
         ended = write(writer, queue) => ended,
-    }
+    };
+    ended.map_err(Ended::Connection)
 }
 
 async fn open(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {

@@ -6,26 +6,35 @@
 //! readers a turn: an answer that has arrived is never taken for missing, even after
 //! this process was stopped for a while.
 
+pub(crate) mod acl;
 mod client_command;
 mod clients;
 mod command_table;
-mod info;
+pub(crate) mod info;
 mod links;
+pub(crate) mod listener;
+mod pause;
 mod process;
+pub(crate) mod resolver;
 pub(crate) mod server;
 mod session;
 pub mod settings;
-mod state_file;
+pub(crate) mod state_file;
+mod tracking;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Instant;
 
+use redoubt_wire::replace::Replaced;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::timers::Ms;
 use crate::core::{ClientId, Core, Input, Level, Output};
+use acl::Acl;
 use clients::Clients;
 use links::Links;
+use resolver::Resolver;
 use server::NewClient;
 use settings::Settings;
 
@@ -42,6 +51,8 @@ pub(crate) enum Event {
     BadRequest(ClientId, String),
     /// A client's connection ended.
     ClientGone(ClientId),
+    /// The ACL file was read or written.
+    AclFile(acl::FileDone),
     /// SIGTERM or SIGINT.
     Stop,
 }
@@ -55,7 +66,11 @@ pub(crate) struct Driver {
     clients: Clients,
     links: Links,
     scripts: process::Scripts,
+    resolver: Resolver,
     settings: Settings,
+    acl: Acl,
+    pause: pause::Pause,
+    facts: info::Facts,
     state_file: PathBuf,
     events: Events,
     started: Instant,
@@ -67,13 +82,24 @@ const CLOCK_START_MS: Ms = 1_000_000_000;
 
 impl Driver {
     /// Puts the parts together. `core` was made at the moment `started`, which is [`Driver::first_now`].
-    pub(crate) fn new(core: Core, settings: Settings, state_file: PathBuf, events: Events) -> Self {
+    pub(crate) fn new(
+        core: Core,
+        settings: Settings,
+        acl: Acl,
+        facts: info::Facts,
+        state_file: PathBuf,
+        events: Events,
+    ) -> Self {
         Driver {
             core,
-            clients: Clients::default(),
+            clients: Clients::new(&settings, CLOCK_START_MS),
             links: Links::new(events.clone(), settings.bind_source),
             scripts: process::Scripts::new(events.clone()),
+            resolver: Resolver::new(resolver::address_of, resolved_to(events.clone())),
             settings,
+            acl,
+            pause: pause::Pause::default(),
+            facts,
             state_file,
             events,
             started: Instant::now(),
@@ -94,8 +120,8 @@ impl Driver {
     pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Event>) -> i32 {
         self.carry_out();
         loop {
-            let wake = self.started
-                + std::time::Duration::from_millis(self.core.poll_timeout().saturating_sub(CLOCK_START_MS));
+            let due = self.core.poll_timeout().min(self.clients.due()).min(self.pause.due());
+            let wake = self.started + std::time::Duration::from_millis(due.saturating_sub(CLOCK_START_MS));
             tokio::select! {
                 biased;
                 event = queue.recv() => {
@@ -112,6 +138,15 @@ impl Driver {
                 self.core.handle_timeout(now);
                 self.carry_out();
             }
+            let now = self.now();
+            if now >= self.clients.due() {
+                self.clients.drop_idle(now);
+            }
+            if now >= self.pause.due() {
+                self.end_pause(now);
+                self.carry_out();
+            }
+            self.facts.sample(self.clients.commands_processed, now);
             if let Some(code) = self.exit_code {
                 return code;
             }
@@ -122,12 +157,13 @@ impl Driver {
         let now = self.now();
         match event {
             Event::Core(input) => self.core.handle(now, input),
-            Event::NewClient(client) => self.clients.add(client, self.settings.maxclients, now),
+            Event::NewClient(client) => self.clients.add(client, self.acl.default_user(), now),
             Event::Request(client, argv) => self.request(client, argv, now),
             Event::BadRequest(client, text) => self.clients.refuse(client, &text),
             Event::ClientGone(client) => self.clients.remove(client),
+            Event::AclFile(done) => self.acl_file_done(done, now),
             Event::Stop => {
-                redoubt_wire::log::warning!("Sentinel is now ready to exit, bye bye...");
+                redoubt_wire::log::notice!("User requested shutdown...");
                 self.exit_code = Some(0);
             }
         }
@@ -140,8 +176,14 @@ impl Driver {
                 Output::Connect { conn, addr } => self.links.connect(conn, addr),
                 Output::Close { conn } => self.links.close(conn),
                 Output::Send { conn, commands } => self.links.send(conn, &commands),
-                Output::Reply { client, bytes } => self.clients.finish_request(client, &bytes),
-                Output::Publish { channel, message } => self.clients.publish(&channel, &message),
+                Output::Reply { client, bytes } => {
+                    let now = self.now();
+                    self.clients.finish_request(client, &bytes, now);
+                }
+                Output::Publish { channel, message } => {
+                    let now = self.now();
+                    self.clients.publish(&channel, &message, now);
+                }
                 Output::Log { level, text } => log(level, &text),
                 Output::SetLogLevel { level } => {
                     if let Some(level) = redoubt_wire::log::Level::from_name(level.as_bytes()) {
@@ -151,21 +193,39 @@ impl Driver {
                 Output::RunScript { job, argv, env } => self.scripts.run(job, &argv, &env),
                 Output::KillScript { job } => self.scripts.kill(job),
                 Output::Persist { seq, lines } => self.persist(seq, lines),
-                Output::Resolve { host } => links::look_up(host, self.events.clone()),
+                Output::Resolve { host } => self.resolver.look_up(host),
                 Output::Exit { code } => std::process::exit(code),
             }
         }
     }
 
     /// Writes the state on a thread that may block; its end comes back as an event.
-    fn persist(&self, seq: u64, lines: Vec<crate::core::StateLine>) {
+    fn persist(&self, seq: u64, mut lines: Vec<crate::core::StateLine>) {
+        lines.extend(self.acl.state_lines());
         let (file, events) = (self.state_file.clone(), self.events.clone());
         tokio::task::spawn_blocking(move || {
             let result = state_file::save(&file, &lines).map_err(|e| format!("{}: {e}", file.display()));
+            if let Ok(Replaced::InPlace(reason)) = &result {
+                static TOLD: Once = Once::new();
+                TOLD.call_once(|| warn_of_writing_in_place(&file, reason));
+            }
+            let result = result.map(drop);
             // The loop is gone only when the process ends.
             drop(events.send(Event::Core(Input::Persisted { seq, result })));
         });
     }
+}
+
+fn resolved_to(events: Events) -> impl Fn(String, Option<String>) + Send + Sync + 'static {
+    move |host, ip| drop(events.send(Event::Core(Input::Resolved { host, ip })))
+}
+
+fn warn_of_writing_in_place(file: &Path, reason: &std::io::Error) {
+    redoubt_wire::log::warning!(
+        "The config file {} cannot be replaced as a whole: {reason}. It is written in place instead, with a copy beside \
+         it meanwhile. To have it replaced, give this process the folder of the file (mount the folder, not the file).",
+        file.display()
+    );
 }
 
 fn log(level: Level, text: &str) {

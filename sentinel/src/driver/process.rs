@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
@@ -14,8 +15,8 @@ use tokio::process::Command;
 use super::{Event, Events};
 use crate::core::{Input, JobId, ScriptEnd};
 
-/// What a script that cannot even be started counts as: no success, and no use in trying again.
-const NOT_STARTED: i32 = 2;
+/// What a script that cannot be executed counts as: no success, and no use in trying again.
+const NOT_EXECUTED: i32 = 2;
 
 /// The scripts that run.
 pub(crate) struct Scripts {
@@ -37,7 +38,12 @@ impl Scripts {
             Ok(child) => child,
             Err(error) => {
                 redoubt_wire::log::warning!("Can't run the script {}: {error}", argv[0]);
-                let end = ScriptEnd::Exited(NOT_STARTED);
+                let no_process = [Errno::EAGAIN, Errno::ENOMEM].map(|e| Some(e as i32));
+                let end = if no_process.contains(&error.raw_os_error()) {
+                    ScriptEnd::NotStarted
+                } else {
+                    ScriptEnd::Exited(NOT_EXECUTED)
+                };
                 return drop(events.send(Event::Core(Input::ScriptEnded { job, end })));
             }
         };
@@ -55,7 +61,7 @@ impl Scripts {
                     child.wait().await
                 }
             };
-            let end = status.map_or(ScriptEnd::Exited(NOT_STARTED), how_it_ended);
+            let end = status.map_or(ScriptEnd::Exited(NOT_EXECUTED), how_it_ended);
             drop(events.send(Event::Core(Input::ScriptEnded { job, end })));
         });
     }
@@ -72,6 +78,6 @@ impl Scripts {
 fn how_it_ended(status: ExitStatus) -> ScriptEnd {
     match status.signal() {
         Some(signal) => ScriptEnd::Signaled(signal),
-        None => ScriptEnd::Exited(status.code().unwrap_or(NOT_STARTED)),
+        None => ScriptEnd::Exited(status.code().unwrap_or(NOT_EXECUTED)),
     }
 }

@@ -1,10 +1,13 @@
 //! Commands of clients: what concerns the connection is answered here, what concerns the
 //! monitored masters by the state machine.
 
+use redoubt_wire::acl::{DEFAULT_USER, answers};
+use redoubt_wire::commands::spec::{CommandSpec, Flags};
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
+use super::acl::Acl;
 use super::clients::Client;
-use super::command_table::{self, arity_fits};
+use super::command_table::{self, Renames};
 use super::{Driver, info};
 use crate::core::timers::Ms;
 use crate::core::{ClientId, Input};
@@ -13,49 +16,74 @@ use crate::core::{ClientId, Input};
 pub(super) enum Then {
     /// The reply goes out.
     Reply(Reply),
+    /// As a reply, but CLIENT REPLY does not hold it back.
+    Push(Reply),
     /// The reply goes out and the connection is closed.
     Close(Reply),
     /// No reply, and the next request may come.
     Silence,
+    /// The reply comes when something else is done.
+    Later,
 }
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
-const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 impl Driver {
     /// Carries out one request of a client.
     pub(super) fn request(&mut self, id: ClientId, argv: Vec<Vec<u8>>, now: Ms) {
-        let words: Vec<String> = argv.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
-        let name = words[0].to_ascii_lowercase();
-        let password = self.core.requirepass().is_some();
         let Some(client) = self.clients.all.get_mut(&id) else { return };
-        self.clients.commands_processed += 1;
         client.active_at = now;
-        client.last_command = match (name.as_str(), words.get(1)) {
-            ("sentinel" | "client" | "command", Some(sub)) => format!("{name}|{}", sub.to_ascii_lowercase()),
-            _ => name.clone(),
-        };
-        let protocol = client.protocol;
-        if let Some(error) = refusal(client, &words, &name, password, self.settings.protected(password)) {
-            let mut reply = Reply::new(protocol);
-            reply.error(&error);
-            let denied = error.starts_with("DENIED");
-            return self.then(id, if denied { Then::Close(reply) } else { Then::Reply(reply) });
+        self.clients.commands_processed += 1;
+        self.carry_out_request(id, argv, now);
+    }
+
+    /// Carries out what a pause has held back.
+    pub(super) fn end_pause(&mut self, now: Ms) {
+        for (id, argv) in self.pause.end() {
+            self.carry_out_request(id, argv, now);
         }
-        match name.as_str() {
-            "sentinel" | "publish" | "role" => {
+    }
+
+    fn carry_out_request(&mut self, id: ClientId, argv: Vec<Vec<u8>>, now: Ms) {
+        let Some(client) = self.clients.all.get_mut(&id) else { return };
+        let protocol = client.protocol;
+        let admitted = admit(client, &argv, &self.settings.renames, &mut self.acl, now);
+        let spec = match admitted {
+            Ok(spec) => spec,
+            Err(error) => {
+                let mut reply = Reply::new(protocol);
+                reply.error(&error);
+                return self.then(id, Then::Reply(reply), now);
+            }
+        };
+        if self.pause.holds(spec, now) {
+            return self.pause.hold(id, argv);
+        }
+        // CLIENT CACHING speaks of the command that comes next.
+        client.tracking.caching &= spec.parent == Some("client");
+        match spec.parent.unwrap_or(spec.name) {
+            name @ ("sentinel" | "publish" | "role") => {
+                // It may go by another name here.
+                let argv =
+                    std::iter::once(name.as_bytes().to_vec()).chain(argv.into_iter().skip(1)).collect();
                 self.core.handle(now, Input::Command { client: id, argv, protocol });
             }
-            _ => {
-                let then = self.connection_command(id, &name, &argv, &words, now);
-                self.then(id, then);
+            name => {
+                let then = self.connection_command(id, name, spec, &argv, now);
+                self.then(id, then, now);
             }
         }
     }
 
-    fn then(&mut self, id: ClientId, then: Then) {
+    pub(super) fn then(&mut self, id: ClientId, then: Then, now: Ms) {
+        let open = self.acl.default_user().is_open();
+        if let Some(client) = self.clients.all.get(&id) {
+            client.connection.set_may_command(open || client.authenticated);
+        }
         match then {
-            Then::Reply(reply) => self.clients.finish_request(id, &reply.buf),
+            Then::Later => {}
+            Then::Reply(reply) => self.clients.finish_request(id, &reply.buf, now),
+            Then::Push(reply) => self.clients.finish_push(id, &reply.buf, now),
             Then::Silence => {
                 if let Some(client) = self.clients.all.get(&id) {
                     client.connection.next_request();
@@ -74,70 +102,101 @@ impl Driver {
         &mut self,
         id: ClientId,
         name: &str,
+        spec: &'static CommandSpec,
         argv: &[Vec<u8>],
-        words: &[String],
         now: Ms,
     ) -> Then {
-        let password = self.core.requirepass().map(str::to_string);
-        if name == "client" {
-            return self.client_command(id, words, now);
+        match name {
+            "client" => return self.client_command(id, spec, argv, now),
+            "acl" => return self.acl_command(id, argv),
+            "shutdown" => return self.shutdown(id, argv),
+            _ => {}
         }
         let Some(client) = self.clients.all.get_mut(&id) else { return Then::Silence };
         let mut reply = Reply::new(client.protocol);
+        let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
         match name {
             "ping" => ping(client, argv, &mut reply),
-            "auth" => auth(client, words, password.as_deref(), &mut reply),
-            "hello" => hello(client, words, password.as_deref(), &mut reply),
-            "command" => command_table::answer(words, &mut reply),
-            "subscribe" | "psubscribe" => subscribe(client, name, &argv[1..], &mut reply),
-            "unsubscribe" | "punsubscribe" => unsubscribe(client, name, &argv[1..], &mut reply),
-            "info" => {
-                let text = info::text(self, &words[1..], now);
-                reply.verbatim("txt", text.as_bytes());
+            "auth" => auth(client, &mut self.acl, argv, now, &mut reply),
+            "hello" => hello(client, &mut self.acl, argv, now, &mut reply),
+            "command" => command_table::answer(spec, &words, &mut reply),
+            "subscribe" | "psubscribe" => {
+                subscribe(client, name, &argv[1..], &mut reply);
+                return Then::Push(reply);
             }
-            "shutdown" => return self.shutdown(words, reply),
+            "unsubscribe" | "punsubscribe" => {
+                unsubscribe(client, name, &argv[1..], &mut reply);
+                return Then::Push(reply);
+            }
+            "info" => reply.bulk(info::text(self, &words[1..], now).as_bytes()),
             _ => reply.error("ERR internal: a command in the table has no handler"),
         }
         Then::Reply(reply)
     }
 
-    fn shutdown(&mut self, words: &[String], mut reply: Reply) -> Then {
-        let known = |w: &String| ["nosave", "save", "now", "force"].iter().any(|o| w.eq_ignore_ascii_case(o));
-        if !words[1..].iter().all(known) {
+    /// SHUTDOWN: there is nothing to save or to wait for, so that most options change nothing.
+    fn shutdown(&mut self, id: ClientId, argv: &[Vec<u8>]) -> Then {
+        let protocol = self.clients.all.get(&id).map_or(Protocol::Resp2, |client| client.protocol);
+        let mut reply = Reply::new(protocol);
+        let options: Vec<Vec<u8>> = argv[1..].iter().map(|option| option.to_ascii_lowercase()).collect();
+        let has = |option: &[u8]| options.iter().any(|given| given == option);
+        let known = |option: &Vec<u8>| {
+            [&b"nosave"[..], b"save", b"now", b"force", b"abort"].contains(&option.as_slice())
+        };
+        let aborts = has(b"abort");
+        if !options.iter().all(known) || (has(b"save") && has(b"nosave")) || (aborts && options.len() > 1) {
             reply.error("ERR syntax error");
             return Then::Reply(reply);
         }
-        redoubt_wire::log::warning!("User requested shutdown...");
+        if aborts {
+            reply.error("ERR No shutdown in progress.");
+            return Then::Reply(reply);
+        }
+        redoubt_wire::log::notice!("User requested shutdown...");
         self.exit_code = Some(0);
         Then::Silence
     }
 }
 
-/// Why a request is not carried out, if it is not.
-fn refusal(client: &Client, words: &[String], name: &str, password: bool, protected: bool) -> Option<String> {
-    if protected && !client.peer.ip().is_loopback() {
-        return Some(
-            "DENIED Redis is running in protected mode because protected mode is enabled and no password is set. \
-             Connections are only accepted from the loopback interface: set requirepass or protected-mode no."
-                .into(),
-        );
-    }
-    let Some(row) = command_table::find(name) else {
-        return Some(unknown_command(words));
+/// The command that a client may now call with these words.
+///
+/// # Errors
+/// The error that it gets instead, in Redis's order: clients see which comes first.
+fn admit(
+    client: &mut Client,
+    argv: &[Vec<u8>],
+    renames: &Renames,
+    acl: &mut Acl,
+    now: Ms,
+) -> Result<&'static CommandSpec, String> {
+    let texts = || argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>();
+    let own_name = renames.original(&String::from_utf8_lossy(&argv[0])).map(str::as_bytes);
+    let words: Vec<&[u8]> = own_name.into_iter().chain(argv[1..].iter().map(Vec::as_slice)).collect();
+    let Some(own_name) = own_name else { return Err(unknown_command(&texts())) };
+    let Some(spec) = command_table::find(&words) else {
+        let container = String::from_utf8_lossy(own_name).to_uppercase();
+        let sub: String = texts()[1].chars().take(128).collect();
+        return Err(format!("ERR unknown subcommand '{sub}'. Try {container} HELP."));
     };
-    if !arity_fits(row.arity, words.len()) {
-        return Some(format!("ERR wrong number of arguments for '{name}' command"));
+    client.last_command = Some(spec);
+    if !spec.accepts(words.len())
+        || (spec.parent.is_none() && !spec.subcommands.is_empty() && spec.name != "command")
+    {
+        return Err(format!("ERR wrong number of arguments for '{}' command", spec.full_name()));
     }
-    if password && !client.authenticated && !matches!(name, "auth" | "hello") {
-        return Some(NOAUTH.into());
+    let before_login = spec.flags.has(Flags::NO_AUTH);
+    if !acl.default_user().is_open() && !client.authenticated && !before_login {
+        return Err(NOAUTH.into());
     }
-    let in_context = ["subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ping"].contains(&name);
+    acl.permit(client, spec, &words, now)?;
+    let in_context = ["subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ping"].contains(&spec.name);
     if client.protocol == Protocol::Resp2 && client.subscriptions() > 0 && !in_context {
-        return Some(format!(
-            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+        return Err(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            spec.full_name()
         ));
     }
-    None
+    Ok(spec)
 }
 
 fn unknown_command(words: &[String]) -> String {
@@ -153,6 +212,9 @@ fn unknown_command(words: &[String]) -> String {
 }
 
 fn ping(client: &Client, argv: &[Vec<u8>], reply: &mut Reply) {
+    if argv.len() > 2 {
+        return reply.error("ERR wrong number of arguments for 'ping' command");
+    }
     let text = argv.get(1);
     if client.protocol == Protocol::Resp2 && client.subscriptions() > 0 {
         reply.array(2);
@@ -166,33 +228,22 @@ fn ping(client: &Client, argv: &[Vec<u8>], reply: &mut Reply) {
     }
 }
 
-fn same_secret(given: &str, wanted: &str) -> bool {
-    // Takes the same time wherever the difference is.
-    given.len() == wanted.len() && given.bytes().zip(wanted.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
-}
-
-fn log_in(client: &mut Client, user: &str, pass: &str, password: Option<&str>) -> bool {
-    let fits = user == "default" && password.is_none_or(|wanted| same_secret(pass, wanted));
-    client.authenticated |= fits;
-    fits
-}
-
-fn auth(client: &mut Client, words: &[String], password: Option<&str>, reply: &mut Reply) {
-    let (user, pass) = match words {
-        [_, pass] if password.is_none() => {
-            let _ = pass;
-            return reply.error(
-                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
-            );
-        }
-        [_, pass] => ("default", pass),
-        [_, user, pass] => (user.as_str(), pass),
+fn auth(client: &mut Client, acl: &mut Acl, argv: &[Vec<u8>], now: Ms, reply: &mut Reply) {
+    let (user, password) = match argv {
+        [_, _] if acl.default_user().needs_no_password() => return reply.error(answers::NO_PASSWORD_SET),
+        [_, password] => (DEFAULT_USER, password),
+        [_, user, password] => (user.as_slice(), password),
         _ => return reply.error("ERR syntax error"),
     };
-    if log_in(client, user, pass, password) { reply.ok() } else { reply.error(WRONGPASS) }
+    if acl.log_in(client, &argv[0], user, password, now) {
+        reply.ok();
+    } else {
+        reply.error(answers::WRONG_PASSWORD);
+    }
 }
 
-fn hello(client: &mut Client, words: &[String], password: Option<&str>, reply: &mut Reply) {
+fn hello(client: &mut Client, acl: &mut Acl, argv: &[Vec<u8>], now: Ms, reply: &mut Reply) {
+    let words: Vec<String> = argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     let mut protocol = client.protocol;
     if let Some(version) = words.get(1) {
         match version.parse::<i64>() {
@@ -202,32 +253,35 @@ fn hello(client: &mut Client, words: &[String], password: Option<&str>, reply: &
             Ok(_) => return reply.error("NOPROTO unsupported protocol version"),
         }
     }
-    let mut name = None;
-    let mut rest = words.get(2..).unwrap_or_default();
-    while let Some(option) = rest.first() {
-        match (option.to_ascii_lowercase().as_str(), rest) {
-            ("auth", [_, user, pass, tail @ ..]) => {
-                if !log_in(client, user, pass, password) {
-                    return reply.error(WRONGPASS);
-                }
-                rest = tail;
+    let (mut login, mut name) = (None, None);
+    let mut at = 2;
+    while let Some(option) = words.get(at) {
+        match (option.to_ascii_lowercase().as_str(), words.len() - at) {
+            ("auth", 3..) => {
+                login = Some((&argv[at + 1], &argv[at + 2]));
+                at += 3;
             }
-            ("setname", [_, wanted, tail @ ..]) => {
-                name = Some(wanted.clone());
-                rest = tail;
+            ("setname", 2..) if !super::client_command::printable(&words[at + 1]) => {
+                return reply.error(super::client_command::BAD_NAME);
+            }
+            ("setname", 2..) => {
+                name = Some(words[at + 1].clone());
+                at += 2;
             }
             _ => return reply.error(&format!("ERR Syntax error in HELLO option '{option}'")),
         }
     }
-    if password.is_some() && !client.authenticated {
+    if let Some((user, password)) = login
+        && !acl.log_in(client, &argv[0], user, password, now)
+    {
+        return reply.error(answers::WRONG_PASSWORD);
+    }
+    if !client.authenticated && !acl.default_user().is_open() {
         return reply.error(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         );
     }
     if let Some(name) = name {
-        if !super::client_command::printable(&name) {
-            return reply.error(super::client_command::BAD_NAME);
-        }
         client.name = name;
     }
     client.protocol = protocol;

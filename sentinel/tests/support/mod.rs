@@ -123,6 +123,11 @@ impl Process {
         Process { port, file, program, child }
     }
 
+    /// A process started in a way of its own, which ends with the test all the same.
+    pub fn adopt(child: Child, port: u16, file: PathBuf) -> Process {
+        Process { port, file, program: PathBuf::new(), child }
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("our child");
     }

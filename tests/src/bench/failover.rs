@@ -25,6 +25,8 @@ pub struct Options {
     pub rounds: usize,
     /// `down-after-milliseconds`.
     pub down_after_ms: u64,
+    /// `down-on-refused`, where the Sentinel has it.
+    pub down_on_refused_ms: Option<u64>,
     /// The writers.
     pub pace: Pace,
     /// Keep the servers' directories.
@@ -44,7 +46,11 @@ pub struct SuiteResults {
 pub async fn run(options: &Options) -> Result<Vec<SuiteResults>> {
     let mut results = Vec::new();
     for (suite, binaries) in &options.suites {
-        let shape = Shape { down_after_ms: options.down_after_ms, ..Shape::usual(binaries.clone()) };
+        let shape = Shape {
+            down_after_ms: options.down_after_ms,
+            down_on_refused_ms: options.down_on_refused_ms,
+            ..Shape::usual(binaries.clone())
+        };
         let mut deployment = Deployment::start(&shape, Scratch::new(options.keep)?).await?;
         let discovery = Discovery::start(&deployment.sentinel_addrs()).await?;
         let mut rounds = Vec::new();
@@ -55,12 +61,12 @@ pub async fn run(options: &Options) -> Result<Vec<SuiteResults>> {
                     &mut deployment,
                     &discovery,
                     plan,
-                    options.down_after_ms,
+                    shape.detection_ms(*fault),
                     &|_| {},
                     &|_| {},
                 )
                 .await?;
-                eprintln!("{suite} {} {number}/{}: {}", name(*fault), options.rounds, figures.summary());
+                eprintln!("{suite} {} {number}/{}: {}", fault.name(), options.rounds, figures.summary());
                 rounds.push(figures);
                 deployment.clear().await?;
             }
@@ -77,45 +83,48 @@ pub fn table(results: &[SuiteResults]) -> Table {
         "fault",
         "rounds",
         "outage",
-        "beyond down-after",
+        "set",
+        "beyond",
         "worst",
+        "longest pause",
         "+sdown",
         "+switch-master",
         "spread",
+        "worst",
+        "follows again",
+        "spurious",
         "acknowledged",
         "lost",
     ]);
     for suite in results {
-        for fault in [Fault::Sigkill, Fault::Sigstop] {
+        for fault in [Fault::Sigkill, Fault::Sigstop, Fault::Coordinated] {
             let rounds: Vec<&Figures> = suite.rounds.iter().filter(|round| round.fault == fault).collect();
-            if rounds.is_empty() {
-                continue;
-            }
+            let Some(first) = rounds.first() else { continue };
             let middle = |value: fn(&Figures) -> Option<f64>| {
                 figure(median(rounds.iter().filter_map(|round| value(round))), 0)
             };
-            let worst = rounds.iter().map(|round| round.beyond_ms).fold(f64::MIN, f64::max);
+            let worst = |value: fn(&Figures) -> Option<f64>| {
+                figure(rounds.iter().filter_map(|round| value(round)).max_by(f64::total_cmp), 0)
+            };
             table.row(vec![
                 suite.suite.clone(),
-                name(fault).into(),
+                fault.name().into(),
                 rounds.len().to_string(),
                 middle(|round| Some(round.outage_ms)),
+                first.detection_ms.to_string(),
                 middle(|round| Some(round.beyond_ms)),
-                figure(Some(worst), 0),
+                worst(|round| Some(round.beyond_ms)),
+                worst(|round| Some(round.longest_pause_ms)),
                 middle(|round| round.sdown_ms),
                 middle(|round| round.switch_ms),
                 middle(|round| round.switch_spread_ms),
+                worst(|round| round.switch_spread_ms),
+                middle(|round| Some(round.follows_after_ms)),
+                rounds.iter().map(|round| round.spurious).sum::<usize>().to_string(),
                 rounds.iter().map(|round| round.acknowledged).sum::<u64>().to_string(),
                 rounds.iter().map(|round| round.lost).sum::<usize>().to_string(),
             ]);
         }
     }
     table
-}
-
-fn name(fault: Fault) -> &'static str {
-    match fault {
-        Fault::Sigkill => "sigkill",
-        Fault::Sigstop => "sigstop",
-    }
 }

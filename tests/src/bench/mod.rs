@@ -1,4 +1,5 @@
-//! Measurements that repeat: failover, speed, memory, pauses; each against peers in the same run.
+//! Measurements that repeat: failover, watching many masters, speed, memory, pauses; each against peers in the same
+//! run.
 
 pub mod failover;
 pub mod loadgen;
@@ -8,6 +9,7 @@ pub mod peers;
 pub mod procfs;
 pub mod speed;
 pub mod table;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 

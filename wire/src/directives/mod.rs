@@ -9,6 +9,7 @@
 mod command_line;
 mod error;
 mod include;
+mod memory;
 pub mod yaml;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ pub use command_line::CommandLine;
 pub use error::ConfigError;
 pub(crate) use error::os_text;
 pub use include::load;
+pub use memory::{memory, memory_text};
 
 use crate::quoting::{quote, split};
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use redoubt_wire::acl::Users;
 use redoubt_wire::resp::reply::Reply;
 
 use super::args::{self, is};
@@ -218,7 +219,8 @@ fn describe(session: &Session, now_ms: i64, text: &mut String) {
     let _ = write!(text, "argv-mem=0 multi-mem={multi_mem} rbs={0} rbp={0} ", s.buffers.output);
     let _ = write!(text, "obl={} oll=0 omem=0 tot-mem={tot_mem} events=r ", s.buffers.output);
     let _ = write!(text, "cmd={} ", s.last_command.map_or("NULL", |c| &c.full_name));
-    let _ = write!(text, "user={} redir=-1 resp={} ", s.user, s.protocol as u8 + 2);
+    let user = if s.class == Class::Master { "(superuser)".into() } else { s.user().shown_name() };
+    let _ = write!(text, "user={user} redir=-1 resp={} ", s.protocol as u8 + 2);
     let lib_name = String::from_utf8_lossy(&s.lib_name);
     let _ = writeln!(text, "lib-name={lib_name} lib-ver={}", String::from_utf8_lossy(&s.lib_ver));
 }
@@ -249,11 +251,12 @@ struct Filter<'a> {
     kind: Option<Type>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
+    user: Option<&'a [u8]>,
     skip_me: bool,
 }
 
 impl<'a> Filter<'a> {
-    fn parse(options: &[&'a [u8]]) -> Result<Filter<'a>, CommandError> {
+    fn parse(options: &[&'a [u8]], users: &Users) -> Result<Filter<'a>, CommandError> {
         let mut filter = Filter { skip_me: true, ..Filter::default() };
         let (pairs, []) = options.as_chunks::<2>() else { return Err(SYNTAX) };
         for [option, value] in pairs {
@@ -266,7 +269,7 @@ impl<'a> Filter<'a> {
                 b"type" => filter.kind = Some(Type::parse(value)?),
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.laddr = Some(value),
-                b"user" if *value == super::connection::DEFAULT_USER => {}
+                b"user" if users.get(value).is_some() => filter.user = Some(value),
                 b"user" => {
                     let user = String::from_utf8_lossy(value);
                     return Err(CommandError::new(format!("ERR No such user '{user}'")));
@@ -284,6 +287,7 @@ impl<'a> Filter<'a> {
             && self.kind.is_none_or(|kind| Type::of(session) == kind)
             && self.addr.is_none_or(|addr| session.addr.as_bytes() == addr)
             && self.laddr.is_none_or(|laddr| session.laddr.as_bytes() == laddr)
+            && self.user.is_none_or(|user| session.class != Class::Master && **session.user().name() == *user)
             && !(self.skip_me && session.id == own)
     }
 }
@@ -293,7 +297,7 @@ fn kill(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     let old_form = args.len() == 3;
     let filter = match args[2..] {
         [addr] => Filter { addr: Some(addr), ..Filter::default() },
-        ref options => Filter::parse(options)?,
+        ref options => Filter::parse(options, cx.engine.acl.users())?,
     };
     let own = cx.session.id;
     let victims: Vec<ClientId> =

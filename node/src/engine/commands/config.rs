@@ -49,9 +49,7 @@ fn set(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     let change = cx.engine.config.change(&args[2..], circumstances);
     let change = change.map_err(|error| CommandError::new(error.to_string()))?;
     let changed: Vec<&'static str> = change.rows.iter().map(|row| row.name).collect();
-    let previous = std::mem::replace(&mut cx.engine.config, change.config);
-    let limit = cx.engine.config.slowlog_max_len as usize;
-    cx.engine.slowlog.trim(limit);
+    let previous = cx.engine.adopt(change.config, Some(cx.session));
     if changed.iter().any(|name| needs_the_outside(name)) {
         cx.pend(Task::ConfigApply { changed, previous: Box::new(previous) }, reply);
     } else {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use redoubt_wire::acl::{DEFAULT_USER, answers};
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
 use super::args::{self, is};
@@ -20,9 +21,6 @@ pub const ROWS: &[Row] = &[
     (&table::QUIT, quit),
     (&table::RESET, reset),
 ];
-
-/// The only user there is.
-pub const DEFAULT_USER: &[u8] = b"default";
 
 /// PING [message]: in RESP2 a subscriber is answered in the form of a message.
 fn ping(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
@@ -67,11 +65,11 @@ fn reset(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
     let session = &mut *cx.session;
     session.db = 0;
     session.protocol = Protocol::Resp2;
-    session.authenticated = cx.engine.config.requirepass.is_none();
     session.name = Arc::from(&b""[..]);
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
     session.no_evict = false;
+    cx.engine.log_out(session);
     reply.protocol = Protocol::Resp2;
     reply.simple("RESET");
     Ok(())
@@ -80,39 +78,20 @@ fn reset(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
 /// AUTH [username] password.
 fn auth(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     match args[1..] {
-        [_] if cx.engine.config.requirepass.is_none() => Err(CommandError::new(
-            "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
-        )),
-        [password] => authenticate(cx, DEFAULT_USER, password),
-        [user, password] => authenticate(cx, user, password),
+        [_] if cx.engine.acl.users().default_user().needs_no_password() => {
+            Err(CommandError::new(answers::NO_PASSWORD_SET))
+        }
+        [password] => authenticate(cx, args[0], DEFAULT_USER, password),
+        [user, password] => authenticate(cx, args[0], user, password),
         _ => Err(SYNTAX),
     }?;
     reply.ok();
     Ok(())
 }
 
-/// Lets the client in if it knows the password of the default user.
-fn authenticate(cx: &mut Cx<'_>, user: &[u8], password: &[u8]) -> Handled {
-    let right = match &cx.engine.config.requirepass {
-        None => true,
-        Some(secret) => same_secret(&secret.0, password),
-    };
-    if user != DEFAULT_USER || !right {
-        cx.engine.stats.auth_denied += 1;
-        return Err(error::WRONG_PASS);
-    }
-    cx.session.authenticated = true;
-    Ok(())
-}
-
-/// Compares without stopping at the first difference, so that the time taken tells nothing
-/// about how much of a guess was right.
-fn same_secret(secret: &[u8], guess: &[u8]) -> bool {
-    let differences = guess.iter().enumerate().fold(0u8, |seen, (i, byte)| {
-        let expected = secret.get(i % secret.len().max(1)).copied().unwrap_or(0);
-        seen | (expected ^ byte)
-    });
-    secret.len() == guess.len() && std::hint::black_box(differences) == 0
+/// Logs the client in if the password is right. `by` is the command as it was typed.
+fn authenticate(cx: &mut Cx<'_>, by: &[u8], user: &[u8], password: &[u8]) -> Handled {
+    if cx.engine.log_in(cx.session, by, user, password) { Ok(()) } else { Err(error::WRONG_PASS) }
 }
 
 /// HELLO [protover [AUTH username password] [SETNAME clientname]].
@@ -147,7 +126,7 @@ fn hello(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
         }
     }
     if let Some((user, password)) = login {
-        authenticate(cx, user, password)?;
+        authenticate(cx, args[0], user, password)?;
     }
     if !cx.engine.may_command(cx.session) {
         return Err(CommandError::new(

@@ -5,14 +5,9 @@ use redoubt_wire::resp::reply::Reply;
 use super::Cx;
 use crate::engine::error::{CommandError, Handled, wrong_arity};
 
-/// Writes the help of the container in `args[0]`: a header, `lines`, and how to get help again.
+/// Writes the help of the container in `args[0]`.
 pub fn help(args: &[&[u8]], lines: &[&str], reply: &mut Reply) -> Handled {
-    let name = String::from_utf8_lossy(args[0]).to_uppercase();
-    reply.array(lines.len() + 3);
-    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    lines.iter().for_each(|line| reply.simple(line));
-    reply.simple("HELP");
-    reply.simple("    Print this help.");
+    redoubt_wire::commands::help(&String::from_utf8_lossy(args[0]), lines.iter().copied(), reply);
     Ok(())
 }
 

@@ -202,6 +202,7 @@ fn load_progress(loading: &LoadProgress, now_ms: i64, out: &mut Lines) {
 fn stats(cx: &Cx<'_>, out: &mut Lines) {
     let (s, rates) = (&cx.engine.stats, &cx.engine.facts.rates);
     let syncs = cx.engine.replication.feed.stats();
+    let denials = cx.engine.acl.denials();
     out.fields(&[
         ("total_connections_received", &s.connections_received),
         ("total_commands_processed", &s.commands),
@@ -247,10 +248,10 @@ fn stats(cx: &Cx<'_>, out: &mut Lines) {
         ("unexpected_error_replies", &0),
         ("total_error_replies", &s.error_replies),
         ("dump_payload_sanitizations", &0),
-        ("acl_access_denied_auth", &s.auth_denied),
-        ("acl_access_denied_cmd", &0),
-        ("acl_access_denied_key", &0),
-        ("acl_access_denied_channel", &0),
+        ("acl_access_denied_auth", &denials.auth),
+        ("acl_access_denied_cmd", &denials.commands),
+        ("acl_access_denied_key", &denials.keys),
+        ("acl_access_denied_channel", &denials.channels),
     ]);
 }
 

@@ -18,6 +18,7 @@ use super::request::{Hole, Task};
 use super::session::Session;
 use crate::config::KeyspaceEvents;
 
+pub mod acl;
 pub mod args;
 pub mod client;
 pub mod config;
@@ -30,22 +31,22 @@ pub mod expire;
 pub mod generic;
 pub mod help;
 pub mod info;
-pub mod introspection;
-pub mod keys;
+pub mod key_finders;
 pub mod lcs;
 pub mod lists;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
+pub mod redis;
 pub mod replication;
 pub mod server;
 pub mod sets;
 pub mod sort;
-pub mod spec;
 pub mod strings;
 pub mod table;
 pub mod transactions;
 
+pub use redoubt_wire::commands::{introspection, keys, spec};
 use spec::{CommandSpec, Flags};
 
 /// Carries a command out: reads `args` (the name first), writes exactly one reply or returns
@@ -218,6 +219,7 @@ impl Cx<'_> {
 /// Every row: the families' tables one after the other.
 fn rows() -> Vec<Row> {
     [
+        acl::ROWS,
         client::ROWS,
         config::ROWS,
         connection::ROWS,

@@ -1,11 +1,11 @@
-//! Commands on the node as a whole: COMMAND, TIME, saving, SHUTDOWN, MONITOR, ACL.
+//! Commands on the node as a whole: COMMAND, TIME, saving, SHUTDOWN, MONITOR.
 
 use std::sync::LazyLock;
 
 use redoubt_wire::resp::reply::Reply;
 
 use super::args::is;
-use super::help::{container, help};
+use super::help::help;
 use super::introspection::{COMMAND_HELP, Catalogue};
 use super::spec::CommandSpec;
 use super::{COMMANDS, Cx, Row, table};
@@ -16,9 +16,6 @@ use crate::engine::session::Class;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
-    (&table::ACL, container),
-    (&table::ACL_HELP, |_, args, reply| help(args, ACL_HELP, reply)),
-    (&table::ACL_WHOAMI, whoami),
     (&table::BGSAVE, bgsave),
     (&table::COMMAND, |_, _, reply| {
         catalogue().info_of_all(reply);
@@ -53,8 +50,6 @@ pub const ROWS: &[Row] = &[
     (&table::TIME, time),
 ];
 
-const ACL_HELP: &[&str] = &["WHOAMI", "    Tell the user of this connection."];
-
 /// The commands that have a handler, as COMMAND shows them.
 fn catalogue() -> Catalogue<'static> {
     static SPECS: LazyLock<Vec<&'static CommandSpec>> = LazyLock::new(|| {
@@ -69,12 +64,6 @@ fn command_info(_cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled 
         [] => catalogue().info_of_all(reply),
         names => catalogue().info(names, reply),
     }
-    Ok(())
-}
-
-/// ACL WHOAMI.
-fn whoami(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
-    reply.bulk(cx.session.user.as_bytes());
     Ok(())
 }
 

@@ -35,7 +35,9 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(words: &[&'a [u8]], may_store: bool) -> Result<Options<'a>, CommandError> {
+    /// Reads the options. Where `may_follow` is not set, the client's user may not read all keys, so
+    /// that no pattern may lead to some.
+    fn parse(words: &[&'a [u8]], may_store: bool, may_follow: bool) -> Result<Options<'a>, CommandError> {
         let mut options = Options {
             descending: false,
             alpha: false,
@@ -56,8 +58,20 @@ impl<'a> Options<'a> {
                     (options.start, options.count) = (args::int(start)?, args::int(count)?);
                 }
                 b"store" if may_store => options.store = Some(words.next().ok_or(SYNTAX)?),
-                b"by" => options.by = Some(words.next().ok_or(SYNTAX)?),
-                b"get" => options.get.push(words.next().ok_or(SYNTAX)?),
+                b"by" => {
+                    let pattern = words.next().ok_or(SYNTAX)?;
+                    if !may_follow && pattern.contains(&b'*') {
+                        return Err(not_permitted("BY"));
+                    }
+                    options.by = Some(pattern);
+                }
+                b"get" => {
+                    let pattern = words.next().ok_or(SYNTAX)?;
+                    if !may_follow {
+                        return Err(not_permitted("GET"));
+                    }
+                    options.get.push(pattern);
+                }
                 _ => return Err(SYNTAX),
             }
         }
@@ -73,6 +87,11 @@ impl<'a> Options<'a> {
         };
         start..end
     }
+}
+
+/// The error of an option that leads to keys which the client's user may not read.
+fn not_permitted(option: &str) -> CommandError {
+    CommandError::new(format!("ERR {option} option of SORT denied due to insufficient ACL permissions."))
 }
 
 /// What an element is compared by.
@@ -107,7 +126,8 @@ impl Item {
 
 /// SORT key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC|DESC] [ALPHA] [STORE destination].
 fn sort(cx: &mut Cx<'_>, args: &[&[u8]], may_store: bool, reply: &mut Reply) -> Handled {
-    let mut options = Options::parse(&args[2..], may_store)?;
+    let may_follow = cx.engine.may_read_all_keys(cx.session, cx.command, args);
+    let mut options = Options::parse(&args[2..], may_store, may_follow)?;
     let (elements, is_set) = elements(cx, args[1])?;
     let mut constant = options.by.is_some_and(|by| !by.contains(&b'*'));
     if constant && is_set && options.store.is_some() {

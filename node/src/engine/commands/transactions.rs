@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use redoubt_wire::acl::Context;
 use redoubt_wire::resp::reply::Reply;
 
 use super::{Cx, Row, table};
@@ -58,7 +59,15 @@ fn exec(cx: &mut Cx<'_>, _args: &[&[u8]], reply: &mut Reply) -> Handled {
     let tx = std::mem::take(&mut cx.session.tx);
     reply.array(tx.queue.len());
     for queued in &tx.queue {
-        cx.engine.call(cx.session, queued.command, &queued.args(), reply, true);
+        let args = queued.args();
+        match cx.engine.permit(cx.session, queued.command, &args, Context::Multi) {
+            Ok(()) => cx.engine.call(cx.session, queued.command, &args, reply, true),
+            Err(denied) => {
+                let error = error::no_longer_permitted(denied.text_in_exec());
+                cx.engine.stats.count_error(error.code());
+                reply.error(&error.0);
+            }
+        }
     }
     Ok(())
 }

@@ -10,10 +10,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use redoubt_wire::replace::replace;
 use redoubt_wire::warning;
 use tokio::task::JoinHandle;
 
-use super::super::files;
 use super::super::shared::Core;
 use crate::config::Config;
 use crate::replication::lineage::ReplId;
@@ -61,7 +61,7 @@ impl LineageFile {
         let before = std::mem::replace(&mut self.written, wanted.clone());
         self.writing = Some(tokio::task::spawn_blocking(move || {
             if let Some(contents) = &wanted {
-                report(files::replace(&contents.path, contents.text().as_bytes()), &contents.path);
+                report(replace(&contents.path, contents.text().as_bytes()).map(drop), &contents.path);
             }
             if let Some(old) = before.filter(|old| wanted.as_ref().is_none_or(|new| new.path != old.path)) {
                 report(std::fs::remove_file(&old.path), &old.path);

@@ -27,7 +27,7 @@ use super::lineage_file::LineageFile;
 use super::load::Loader;
 use super::{snapshot, write_log};
 use crate::engine::execute::Executed;
-use crate::engine::session::{Class, ClientId};
+use crate::engine::session::ClientId;
 use crate::replication::info::LinkState;
 use crate::replication::replica::LinkOutput;
 use crate::replication::role::MasterEvent;
@@ -323,8 +323,7 @@ impl Driver {
                 let (client, outbox) = core.connect(&peer, &local, fd, clock::unix_ms());
                 let db = core.engine.replication.stream_db() as usize;
                 if let Some(session) = core.engine.clients.get_mut(client) {
-                    session.class = Class::Master;
-                    session.authenticated = true;
+                    session.become_master();
                     session.db = if db < core.engine.config.databases as usize { db } else { 0 };
                 }
                 self.client = Some((client, outbox));

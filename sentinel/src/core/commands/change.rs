@@ -4,8 +4,8 @@ use redoubt_wire::resp::number::parse_integer;
 
 use super::{Answer, Call};
 use crate::core::config::{MasterConfig, valid_master_name};
-use crate::core::model::Target;
-use crate::core::registry::Unresolved;
+use crate::core::model::{Cause, Target};
+use crate::core::names::Unresolved;
 use crate::core::timers::Ms;
 use crate::core::{Core, Level};
 use redoubt_wire::glob::glob_match;
@@ -26,15 +26,19 @@ impl Core {
         let Some(quorum) = u32::try_from(quorum).ok().filter(|q| *q > 0) else {
             return refuse(call, "Quorum must be 1 or greater.");
         };
-        let Ok(port) = u16::try_from(port) else { return refuse(call, "Invalid port number.") };
-        if !valid_master_name(&name) {
-            return refuse(call, "Invalid master name");
-        }
-        let addr = match self.resolve(&host, port) {
+        let mut addr = match self.resolve(&host, 0) {
             Ok(addr) => addr,
             Err(Unresolved::Pending) => return Answer::AfterLookup(host),
             Err(Unresolved::Invalid) => return refuse(call, "Invalid IP address or hostname specified"),
         };
+        let Ok(port) = u16::try_from(port) else { return refuse(call, "Invalid port number.") };
+        addr.port = port;
+        if !valid_master_name(&name) {
+            return refuse(
+                call,
+                "Invalid master name: it must not hold spaces, commas or control characters",
+            );
+        }
         if self.index_by_name(&name).is_some() {
             return refuse(call, "Duplicate master name.");
         }
@@ -66,15 +70,27 @@ impl Core {
     }
 
     pub(super) fn failover(&mut self, call: &mut Call) -> Answer {
+        let cause = match call.args.get(1..).unwrap_or_default() {
+            [] => Cause::Operator,
+            [word] if word.eq_ignore_ascii_case("coordinated") => Cause::Coordinated,
+            _ => return refuse(call, "syntax error"),
+        };
         let Some(m) = self.named(call) else { return Answer::Now };
+        let name = self.masters[m].name().to_string();
         if self.masters[m].failover.is_some() {
             call.reply.error("INPROG Failover already in progress");
         } else if self.best_replica(m, call.now).is_none() {
             call.reply.error("NOGOODSLAVE No suitable replica to promote");
+        } else if cause == Cause::Coordinated && !self.can_hand_over(m) {
+            let text = format!(
+                "the master of '{name}' is out of reach, so its writes cannot be handed over: \
+                 use SENTINEL FAILOVER {name} without COORDINATED"
+            );
+            return refuse(call, &text);
         } else {
-            let name = self.masters[m].name().to_string();
-            self.log(Level::Notice, format!("Executing user requested FAILOVER of '{name}'"));
-            self.start_failover(m, true, call.now);
+            let how = if cause == Cause::Coordinated { " coordinated" } else { "" };
+            self.log(Level::Notice, format!("Executing user requested{how} FAILOVER of '{name}'"));
+            self.start_failover(m, cause, call.now);
             call.reply.ok();
         }
         Answer::Now
@@ -129,6 +145,7 @@ impl Core {
             "parallel-syncs" => cfg.parallel_syncs = at_least(1)?.min(u32::MAX.into()) as u32,
             "quorum" => cfg.quorum = at_least(1)?.min(u32::MAX.into()) as u32,
             "master-reboot-down-after-period" => cfg.reboot_down_after_ms = at_least(0)?,
+            "down-on-refused" => cfg.down_on_refused_ms = at_least(0)?,
             "notification-script" | "client-reconfig-script" if !allowed => {
                 return Err(Refused::Text(
                     "Reconfiguration of scripts path is denied for security reasons. Check the \

@@ -5,6 +5,10 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::change::refuse;
 use super::{Answer, Call};
+use crate::core::config::Planted;
+use crate::core::model::Target;
+use crate::core::names::Unresolved;
+use crate::core::timers::Due;
 use crate::core::{Core, Level};
 
 /// Longer ids are not ids.
@@ -19,9 +23,15 @@ impl Core {
         let (Some(port), Some(epoch)) = (port, epoch) else {
             return refuse(call, "value is not an integer or out of range");
         };
-        let found = u16::try_from(port)
-            .ok()
-            .and_then(|port| self.masters.iter().position(|m| m.me.addr.is(&host, port)));
+        let found = match self.master_at(&host, port) {
+            Ok(found) => found,
+            Err(Unresolved::Pending) => return Answer::AfterLookup(host),
+            Err(Unresolved::Invalid) => None,
+        };
+        // What is due this very moment belongs to the answer.
+        if let Some(m) = found.filter(|_| !self.tilt.active()) {
+            self.judge_subjectively(m, &Target::Master, call.now, &mut Due::never());
+        }
         let down = found.is_some_and(|m| self.masters[m].me.s_down() && !self.tilt.active());
         let mut vote = (None, 0);
         let candidate = run_id != "*" && run_id.len() <= MAX_RUN_ID;
@@ -32,12 +42,23 @@ impl Core {
         let Some(m) = found else { return Answer::Now };
         self.ask_back(m, call.now);
         self.masters[m].due = call.now;
-        if !candidate {
+        if !candidate || self.planted == Some(Planted::VoteBeforeWrite) {
             return Answer::Now;
         }
         let mut without = Reply::new(call.reply.protocol);
         write_answer(&mut without, down, "*", 0);
         Answer::AfterWrite(self.masters[m].vote_seq, without.buf)
+    }
+
+    /// The master at that address. A name that none of them goes by may still lead to one.
+    fn master_at(&mut self, host: &str, port: i64) -> Result<Option<usize>, Unresolved> {
+        let Ok(port) = u16::try_from(port) else { return Ok(None) };
+        let known = self.masters.iter().position(|m| m.me.addr.is(host, port));
+        if known.is_some() {
+            return Ok(known);
+        }
+        let addr = self.resolve(host, port)?;
+        Ok(self.masters.iter().position(|m| m.me.addr.same(&addr)))
     }
 
     pub(super) fn simulate_failure(&mut self, call: &mut Call) -> Answer {

@@ -6,7 +6,7 @@ use crate::core::config::yes_no;
 use crate::core::{Core, Output};
 use redoubt_wire::glob::glob_match;
 
-/// The parameters of SENTINEL CONFIG, in the order in which GET shows them.
+/// The parameters of SENTINEL CONFIG, in the order in which GET shows those that a pattern matches.
 const PARAMETERS: [&str; 7] = [
     "resolve-hostnames",
     "announce-hostnames",
@@ -82,11 +82,13 @@ impl Core {
     }
 
     fn config_get(&mut self, call: &mut Call) -> Answer {
-        let patterns = call.args[1..].to_vec();
-        let shown: Vec<&str> = PARAMETERS
-            .into_iter()
-            .filter(|p| patterns.iter().any(|pattern| glob_match(pattern.as_bytes(), p.as_bytes(), true)))
-            .collect();
+        let mut shown: Vec<&str> = Vec::new();
+        for pattern in &call.args[1..] {
+            let matches = |p: &&str| glob_match(pattern.as_bytes(), p.as_bytes(), true);
+            let more: Vec<&str> =
+                PARAMETERS.into_iter().filter(matches).filter(|p| !shown.contains(p)).collect();
+            shown.extend(more);
+        }
         let g = &self.globals;
         let yes_no = |b: bool| if b { "yes" } else { "no" }.to_string();
         call.reply.map(shown.len());
@@ -143,7 +145,7 @@ impl Core {
 fn valid(option: &str, value: &str) -> bool {
     match option {
         "resolve-hostnames" | "announce-hostnames" => yes_no(value).is_some(),
-        "announce-port" => value.parse::<u16>().is_ok(),
+        "announce-port" => parse_u64(value).is_some_and(|port| port <= u16::MAX.into()),
         "loglevel" => LOG_LEVELS.iter().any(|l| l.eq_ignore_ascii_case(value)),
         _ => true,
     }

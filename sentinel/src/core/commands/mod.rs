@@ -1,17 +1,22 @@
 //! SENTINEL and its subcommands, PUBLISH and ROLE: what clients and other Sentinels ask for.
 //!
-//! One row per subcommand gives its arity, its help and its handler.
+//! One row per subcommand pairs its spec with its handler.
 
 mod change;
 mod failure;
 mod global;
 mod show;
+mod specs;
 
+use redoubt_wire::commands::help;
+use redoubt_wire::commands::spec::CommandSpec;
 use redoubt_wire::resp::reply::{Protocol, Reply};
 
+pub use specs::SENTINEL;
+
 use super::links::HELLO_CHANNEL;
+use super::names::Waiting;
 use super::persist::Deferred;
-use super::registry::Waiting;
 use super::timers::Ms;
 use super::{ClientId, Core, Output};
 
@@ -35,65 +40,42 @@ struct Call {
 }
 
 /// A subcommand of SENTINEL.
-pub struct Subcommand {
-    /// Its name, in lower case.
-    pub name: &'static str,
-    /// Words of a call, SENTINEL included; negative: at least so many.
-    pub arity: i32,
+struct Subcommand {
+    spec: &'static CommandSpec,
     /// Its arguments, for HELP.
-    pub usage: &'static str,
-    /// What it does, for HELP and COMMAND DOCS.
-    pub summary: &'static str,
-    /// The version of Redis that brought it.
-    pub since: &'static str,
+    usage: &'static str,
     handler: fn(&mut Core, &mut Call) -> Answer,
 }
 
-impl std::fmt::Debug for Subcommand {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subcommand").field("name", &self.name).field("arity", &self.arity).finish()
-    }
-}
-
 macro_rules! rows {
-    ($($name:literal $arity:literal $since:literal $usage:literal $summary:literal $handler:expr;)*) => {
-        &[$(Subcommand {
-            name: $name, arity: $arity, since: $since, usage: $usage, summary: $summary, handler: $handler,
-        }),*]
+    ($($spec:ident $usage:literal $handler:expr;)*) => {
+        &[$(Subcommand { spec: &specs::$spec, usage: $usage, handler: $handler }),*]
     };
 }
 
 /// Every subcommand of SENTINEL.
-pub const SUBCOMMANDS: &[Subcommand] = rows! {
-    "ckquorum" 3 "2.8.4" "<master-name>"
-        "Tells whether enough Sentinels are in reach for the quorum and for the majority." Core::ckquorum;
-    "config" -4 "6.2.0" "SET <param> <value> [...] | GET <param> [...]"
-        "Sets or shows parameters of this Sentinel." Core::config;
-    "debug" -2 "7.0.0" "[<param> <value> ...]"
-        "Shows or sets the periods of this Sentinel, in milliseconds." Core::debug;
-    "failover" 3 "2.8.4" "<master-name>"
-        "Replaces a master by one of its replicas although it is not down." Core::failover;
-    "flushconfig" 2 "2.8.4" "" "Writes configuration and state to the file." Core::flushconfig;
-    "get-master-addr-by-name" 3 "2.8.4" "<master-name>" "The address of a master." Core::get_master_addr;
-    "help" 2 "6.2.0" "" "This text." Core::help;
-    "info-cache" -3 "3.2.0" "<master-name> [...]"
-        "The last INFO of masters and their replicas, each with its age." Core::info_cache;
-    "is-master-down-by-addr" 6 "2.8.4" "<ip> <port> <current-epoch> <runid>"
-        "Tells whether this Sentinel sees a master down; a run id asks for its vote." Core::is_master_down;
-    "master" 3 "2.8.4" "<master-name>" "State and settings of a master." Core::master;
-    "masters" 2 "2.8.4" "" "State and settings of all masters." Core::all_masters;
-    "monitor" 6 "2.8.4" "<name> <ip> <port> <quorum>" "Starts to watch a master." Core::monitor;
-    "myid" 2 "6.2.0" "" "The id of this Sentinel." Core::myid;
-    "pending-scripts" 2 "2.8.4" "" "Scripts that run or wait." Core::pending_scripts;
-    "remove" 3 "2.8.4" "<master-name>" "Ceases to watch a master." Core::remove;
-    "replicas" 3 "5.0.0" "<master-name>" "State of a master's replicas." Core::replicas;
-    "reset" 3 "2.8.4" "<pattern>"
-        "Forgets replicas and Sentinels of the masters whose name matches." Core::reset;
-    "sentinels" 3 "2.8.4" "<master-name>" "State of the other Sentinels of a master." Core::sentinels;
-    "set" -5 "2.8.4" "<master-name> <option> <value> [...]" "Changes settings of a master." Core::set;
-    "simulate-failure" -3 "3.2.0" "[CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [HELP]"
-        "Ends this Sentinel at a chosen step of its next failover." Core::simulate_failure;
-    "slaves" 3 "2.8.0" "<master-name>" "State of a master's replicas." Core::replicas;
+const SUBCOMMANDS: &[Subcommand] = rows! {
+    CKQUORUM "<master-name>" Core::ckquorum;
+    CONFIG "SET <param> <value> [...] | GET <param> [...]" Core::config;
+    DEBUG "[<param> <value> ...]" Core::debug;
+    FAILOVER "<master-name> [COORDINATED]" Core::failover;
+    FLUSHCONFIG "" Core::flushconfig;
+    GET_MASTER_ADDR_BY_NAME "<master-name>" Core::get_master_addr;
+    HELP "" Core::help;
+    INFO_CACHE "<master-name> [...]" Core::info_cache;
+    IS_MASTER_DOWN_BY_ADDR "<ip> <port> <current-epoch> <runid>" Core::is_master_down;
+    MASTER_STATE "<master-name>" Core::master;
+    MASTERS "" Core::all_masters;
+    MONITOR "<name> <ip> <port> <quorum>" Core::monitor;
+    MYID "" Core::myid;
+    PENDING_SCRIPTS "" Core::pending_scripts;
+    REMOVE "<master-name>" Core::remove;
+    REPLICAS "<master-name>" Core::replicas;
+    RESET "<pattern>" Core::reset;
+    SENTINELS "<master-name>" Core::sentinels;
+    SET "<master-name> <option> <value> [...]" Core::set;
+    SIMULATE_FAILURE "[CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [HELP]" Core::simulate_failure;
+    SLAVES "<master-name>" Core::replicas;
 };
 
 impl Core {
@@ -125,15 +107,14 @@ impl Core {
     }
 
     fn subcommand(&mut self, call: &mut Call, name: &str, words: usize) -> Answer {
-        let Some(row) = SUBCOMMANDS.iter().find(|r| r.name.eq_ignore_ascii_case(name)) else {
+        let Some(row) = SUBCOMMANDS.iter().find(|r| r.spec.name.eq_ignore_ascii_case(name)) else {
             let shown: String = name.chars().take(128).collect();
             call.reply.error(&format!("ERR unknown subcommand '{shown}'. Try SENTINEL HELP."));
             return Answer::Now;
         };
-        let wanted = row.arity.unsigned_abs() as usize;
-        if (row.arity > 0 && words != wanted) || words < wanted {
-            let text = format!("ERR wrong number of arguments for 'sentinel|{}' command", row.name);
-            call.reply.error(&text);
+        if !row.spec.accepts(words) {
+            let name = row.spec.full_name();
+            call.reply.error(&format!("ERR wrong number of arguments for '{name}' command"));
             return Answer::Now;
         }
         (row.handler)(self, call)
@@ -151,20 +132,20 @@ impl Core {
         if channel != HELLO_CHANNEL {
             call.reply.error("ERR Only HELLO messages are accepted by Sentinel instances.");
         } else {
-            self.hello(text, call.now);
+            self.hello(text, true, call.now);
             call.reply.integer(1);
         }
         Answer::Now
     }
 
     fn help(&mut self, call: &mut Call) -> Answer {
-        let mut lines = vec!["SENTINEL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:".to_string()];
-        for row in SUBCOMMANDS {
-            lines.push(format!("{} {}", row.name.to_ascii_uppercase(), row.usage).trim_end().to_string());
-            lines.push(format!("    {}", row.summary));
+        let mut lines = Vec::new();
+        for row in SUBCOMMANDS.iter().filter(|row| row.spec.name != "help") {
+            lines
+                .push(format!("{} {}", row.spec.name.to_ascii_uppercase(), row.usage).trim_end().to_string());
+            lines.push(format!("    {}", row.spec.docs.summary));
         }
-        call.reply.array(lines.len());
-        lines.iter().for_each(|l| call.reply.simple(l));
+        help("sentinel", lines.iter().map(String::as_str), &mut call.reply);
         Answer::Now
     }
 

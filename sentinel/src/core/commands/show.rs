@@ -4,6 +4,7 @@ use redoubt_wire::resp::reply::Reply;
 
 use super::{Answer, Call};
 use crate::core::Core;
+use crate::core::link::Link;
 use crate::core::model::{Master, Reconf, Target};
 use crate::core::timers::Ms;
 
@@ -80,7 +81,9 @@ impl Core {
         if let (Target::Master, Some(state)) = (target, master.failover_state()) {
             fields.add("failover-state", state.word());
         }
-        fields.add("last-ping-sent", link.unanswered_since.map_or(0, |at| now - at));
+        // What cannot even be connected to counts as asked and silent.
+        let unanswered = link.unanswered_since.or(link.up().is_none().then_some(link.available_at));
+        fields.add("last-ping-sent", unanswered.map_or(0, |at| now - at));
         fields.add("last-ok-ping-reply", now - link.available_at);
         fields.add("last-ping-reply", now - link.pong_at);
         if let Some(since) = i.s_down_since {
@@ -123,14 +126,14 @@ impl Core {
             ("master", is_master),
             ("slave", replica.is_some()),
             ("sentinel", peer.is_some()),
-            ("disconnected", self.connected_to(m, target).is_none()),
+            ("disconnected", !self.link_of(m, target).is_some_and(Link::is_whole)),
             ("master_down", peer.is_some_and(|p| p.says_down)),
             ("failover_in_progress", failover.is_some()),
             ("promoted", replica.is_some_and(|r| r.promoted)),
             ("reconf_sent", matches!(reconf, Some(Reconf::Sent(_)))),
             ("reconf_inprog", matches!(reconf, Some(Reconf::InProgress(_)))),
             ("reconf_done", reconf == Some(Reconf::Done)),
-            ("force_failover", failover.is_some_and(|f| f.forced)),
+            ("force_failover", failover.is_some_and(|f| f.forced())),
             ("script_kill_sent", instance.is_some_and(|i| i.script_kill_sent)),
             ("master_reboot", is_master && master.rebooted_at.is_some()),
         ];
@@ -177,7 +180,9 @@ impl Core {
     }
 
     pub(super) fn info_cache(&mut self, call: &mut Call) -> Answer {
-        let known: Vec<usize> = call.args.iter().filter_map(|name| self.index_by_name(name)).collect();
+        let mut known: Vec<usize> = call.args.iter().filter_map(|name| self.index_by_name(name)).collect();
+        known.sort_unstable();
+        known.dedup();
         call.reply.array(2 * known.len());
         for m in known {
             let master = &self.masters[m];
@@ -268,6 +273,10 @@ fn master_fields(master: &Master, fields: &mut Fields) {
     }
     if let Some(path) = &master.cfg.client_reconfig_script {
         fields.add("client-reconfig-script", path);
+    }
+    // Redoubt's own, and therefore last and only where it is on: clients index into this list.
+    if master.cfg.down_on_refused_ms != 0 {
+        fields.add("down-on-refused", master.cfg.down_on_refused_ms);
     }
 }
 

@@ -159,12 +159,12 @@ fn scripts_are_set_only_where_the_file_allows_it() {
 }
 
 #[test]
-fn config_get_shows_what_matches_in_its_order() {
+fn config_get_shows_what_matches_once_and_pattern_by_pattern() {
     let mut world = world();
     assert_eq!(text(&ask(&mut world, "SENTINEL CONFIG SET announce-port 5 sentinel-user u")), "OK");
-    let shown = ask(&mut world, "SENTINEL CONFIG GET sentinel-* announce-port");
+    let shown = ask(&mut world, "SENTINEL CONFIG GET sentinel-* Announce-Port *-user");
     let pairs: Vec<String> = shown.as_slice().unwrap().iter().map(text).collect();
-    assert_eq!(pairs, ["announce-port", "5", "sentinel-user", "u", "sentinel-pass", ""]);
+    assert_eq!(pairs, ["sentinel-user", "u", "sentinel-pass", "", "announce-port", "5"]);
 }
 
 #[test]

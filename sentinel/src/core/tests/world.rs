@@ -467,10 +467,6 @@ impl World {
         let word = |n: usize| String::from_utf8_lossy(command.get(n).map_or(b"", |w| w)).to_ascii_lowercase();
         match (word(0).as_str(), word(1).as_str()) {
             ("slaveof", "no") => {
-                assert!(
-                    self.sentinels[s].elected,
-                    "Sentinel {s} promotes node {n} without having been elected"
-                );
                 if self.nodes[n].master.is_some() {
                     self.promotions.push((self.now, n));
                 }
@@ -562,6 +558,10 @@ impl World {
                 Output::Connect { conn, addr } => self.connect(s, conn, &addr.ip),
                 Output::Close { conn } => drop(self.conns.remove(&(s, conn))),
                 Output::Send { conn, commands } => {
+                    // What is under way cannot be recalled: a node that hangs may obey long after.
+                    let promotes = commands.iter().any(|c| c.join(&b' ') == b"SLAVEOF NO ONE");
+                    let elected = self.sentinels[s].elected;
+                    assert!(elected || !promotes, "Sentinel {s} promotes a node without having been elected");
                     let delay = self.delay();
                     if let Some(c) = self.conns.get_mut(&(s, conn)) {
                         let at = (self.now + delay).max(c.last_out);

@@ -1,8 +1,7 @@
 //! Commands on keys of any type.
 
-use crate::engine::commands::keys::{
-    access, key_at, keys_behind, keys_from, keys_unknown, migrate_keys, sort_keys, sort_ro_keys,
-};
+use crate::engine::commands::key_finders::{migrate_keys, sort_keys, sort_ro_keys};
+use crate::engine::commands::keys::{access, key_at, keys_behind, keys_from, keys_unknown};
 use crate::engine::commands::spec::{
     Argument, ArgumentType, CommandSpec, Group, acl, arg, block, command, flag, flags, integer, key, one_of,
     string,

@@ -1,4 +1,5 @@
-//! The specs of all commands, one statement a command, in files by chapter.
+//! The specs of all commands, one statement a command, in files by chapter. Those that a Sentinel has
+//! too stand in the wire crate.
 //!
 //! To add a command, write its spec into the file of its chapter, put it into [`COMMANDS`], and
 //! pair it with its handler. A subcommand goes into the list of the command it belongs to instead.
@@ -24,6 +25,8 @@ pub use replication::*;
 pub use server::*;
 pub use string::*;
 pub use transactions::*;
+
+pub use redoubt_wire::commands::table::*;
 
 /// Every command of this version, by name. Subcommands stand in the specs of their containers.
 pub static COMMANDS: &[&CommandSpec] = &[
@@ -134,6 +137,9 @@ pub static COMMANDS: &[&CommandSpec] = &[
     &WAITAOF,
     &WATCH,
 ];
+
+#[cfg(test)]
+mod introspection_tests;
 
 #[cfg(test)]
 mod tests {

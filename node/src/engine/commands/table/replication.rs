@@ -1,7 +1,7 @@
 //! Commands of replication: those of operators and those between nodes.
 
 use crate::engine::commands::spec::{
-    Argument, CommandSpec, Group, acl, block, command, flag, flags, integer, one_of, string,
+    Argument, CommandSpec, Group, block, command, flag, flags, integer, one_of, string,
 };
 
 /// The master to follow, or none.
@@ -66,12 +66,6 @@ pub static REPLICAOF: CommandSpec = command(
 )
 .flags(flags![NO_ASYNC_LOADING ADMIN NOSCRIPT STALE])
 .args(&[MASTER]);
-
-/// `ROLE`.
-pub static ROLE: CommandSpec =
-    command("role", 1, Group::Server, "2.8.12", "O(1)", "Describes the node's role in replication.")
-        .flags(flags![NOSCRIPT LOADING STALE FAST SENTINEL])
-        .acl(acl![ADMIN DANGEROUS]);
 
 /// `SLAVEOF`.
 pub static SLAVEOF: CommandSpec = command(

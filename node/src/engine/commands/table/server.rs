@@ -1,161 +1,18 @@
 //! Commands about the node: its configuration, its data as a whole, and what it reports of itself.
 
 use crate::engine::commands::spec::{
-    Argument, ArgumentType, CommandSpec, Group, acl, arg, block, command, flag, flags, integer, one_of,
-    string,
+    Argument, CommandSpec, Group, acl, block, command, flag, flags, integer, one_of, string,
 };
 
 /// Whether to free in the background or before the reply.
 const FLUSH_TYPE: Argument =
     one_of("flush-type", &[flag("async", "ASYNC").since("4.0.0"), flag("sync", "SYNC").since("6.2.0")]);
 
-/// `ACL`.
-pub static ACL: CommandSpec = command(
-    "acl",
-    -2,
-    Group::Server,
-    "6.0.0",
-    "Depends on the subcommand",
-    "Groups the commands about users.",
-)
-.flags(flags![SENTINEL])
-.subcommands(&[&ACL_HELP, &ACL_WHOAMI]);
-
-/// `ACL HELP`.
-pub static ACL_HELP: CommandSpec =
-    command("help", 2, Group::Server, "6.0.0", "O(1)", "Explains the subcommands of ACL.")
-        .of("acl")
-        .flags(flags![LOADING STALE SENTINEL]);
-
-/// `ACL WHOAMI`.
-pub static ACL_WHOAMI: CommandSpec =
-    command("whoami", 2, Group::Server, "6.0.0", "O(1)", "Tells as which user this connection is logged in.")
-        .of("acl")
-        .flags(flags![NOSCRIPT LOADING STALE SENTINEL]);
-
 /// `BGSAVE`.
 pub static BGSAVE: CommandSpec =
     command("bgsave", -1, Group::Server, "1.0.0", "O(1)", "Saves a snapshot in the background.")
         .flags(flags![NO_ASYNC_LOADING ADMIN NOSCRIPT])
         .args(&[flag("schedule", "SCHEDULE").since("3.2.2").optional()]);
-
-/// `COMMAND`.
-pub static COMMAND: CommandSpec = command(
-    "command",
-    -1,
-    Group::Server,
-    "2.8.13",
-    "O(N) in the commands of the node",
-    "Describes all commands.",
-)
-.flags(flags![LOADING STALE SENTINEL])
-.acl(acl![CONNECTION])
-.tips(&["nondeterministic_output_order"])
-.subcommands(&[
-    &COMMAND_COUNT,
-    &COMMAND_DOCS,
-    &COMMAND_GETKEYS,
-    &COMMAND_GETKEYSANDFLAGS,
-    &COMMAND_HELP,
-    &COMMAND_INFO,
-    &COMMAND_LIST,
-]);
-
-/// `COMMAND COUNT`.
-pub static COMMAND_COUNT: CommandSpec =
-    command("count", 2, Group::Server, "2.8.13", "O(1)", "Counts the commands.")
-        .of("command")
-        .flags(flags![LOADING STALE SENTINEL])
-        .acl(acl![CONNECTION]);
-
-/// `COMMAND DOCS`.
-pub static COMMAND_DOCS: CommandSpec = command(
-    "docs",
-    -2,
-    Group::Server,
-    "7.0.0",
-    "O(N) in the commands asked for",
-    "Gives the documentation of commands.",
-)
-.of("command")
-.flags(flags![LOADING STALE SENTINEL])
-.acl(acl![CONNECTION])
-.tips(&["nondeterministic_output_order"])
-.args(&[string("command-name").optional().multiple()]);
-
-/// `COMMAND GETKEYS`.
-pub static COMMAND_GETKEYS: CommandSpec = command(
-    "getkeys",
-    -3,
-    Group::Server,
-    "2.8.13",
-    "O(N) in the arguments",
-    "Tells which arguments of a call are keys.",
-)
-.of("command")
-.flags(flags![LOADING STALE SENTINEL])
-.acl(acl![CONNECTION])
-.args(&[string("command"), string("arg").optional().multiple()]);
-
-/// `COMMAND GETKEYSANDFLAGS`.
-pub static COMMAND_GETKEYSANDFLAGS: CommandSpec = command(
-    "getkeysandflags",
-    -3,
-    Group::Server,
-    "7.0.0",
-    "O(N) in the arguments",
-    "Tells which arguments of a call are keys, and what it does with them.",
-)
-.of("command")
-.flags(flags![LOADING STALE SENTINEL])
-.acl(acl![CONNECTION])
-.args(&[string("command"), string("arg").optional().multiple()]);
-
-/// `COMMAND HELP`.
-pub static COMMAND_HELP: CommandSpec =
-    command("help", 2, Group::Server, "5.0.0", "O(1)", "Explains the subcommands of COMMAND.")
-        .of("command")
-        .flags(flags![LOADING STALE SENTINEL])
-        .acl(acl![CONNECTION]);
-
-/// `COMMAND INFO`.
-pub static COMMAND_INFO: CommandSpec = command(
-    "info",
-    -2,
-    Group::Server,
-    "2.8.13",
-    "O(N) in the commands asked for",
-    "Describes commands as clients need it: arity, flags, keys.",
-)
-.of("command")
-.flags(flags![LOADING STALE SENTINEL])
-.acl(acl![CONNECTION])
-.tips(&["nondeterministic_output_order"])
-.args(&[string("command-name").optional().multiple()]);
-
-/// `COMMAND LIST`.
-pub static COMMAND_LIST: CommandSpec = command(
-    "list",
-    -2,
-    Group::Server,
-    "7.0.0",
-    "O(N) in the commands of the node",
-    "Lists the names of commands.",
-)
-.of("command")
-.flags(flags![LOADING STALE SENTINEL])
-.acl(acl![CONNECTION])
-.tips(&["nondeterministic_output_order"])
-.args(&[one_of(
-    "filterby",
-    &[
-        string("module-name").token("MODULE"),
-        string("category").token("ACLCAT"),
-        arg("pattern", ArgumentType::Pattern).token("PATTERN"),
-    ],
-)
-.token("FILTERBY")
-.optional()]);
 
 /// `CONFIG`.
 pub static CONFIG: CommandSpec = command(
@@ -268,14 +125,6 @@ pub static FLUSHDB: CommandSpec = command(
 .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
 .args(&[FLUSH_TYPE.optional()]);
 
-/// `INFO`.
-pub static INFO: CommandSpec =
-    command("info", -1, Group::Server, "1.0.0", "O(1)", "Reports figures of the node, by section.")
-        .flags(flags![LOADING STALE SENTINEL])
-        .acl(acl![DANGEROUS])
-        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
-        .args(&[string("section").optional().multiple()]);
-
 /// `LASTSAVE`.
 pub static LASTSAVE: CommandSpec = command(
     "lastsave",
@@ -310,23 +159,6 @@ pub static SAVE: CommandSpec = command(
     "Saves a snapshot and answers once it is on disk.",
 )
 .flags(flags![NO_ASYNC_LOADING ADMIN NOSCRIPT NO_MULTI]);
-
-/// `SHUTDOWN`.
-pub static SHUTDOWN: CommandSpec = command(
-    "shutdown",
-    -1,
-    Group::Server,
-    "1.0.0",
-    "O(N) in the keys of all databases if it saves, else O(1)",
-    "Ends the node, after a last snapshot if save points are set.",
-)
-.flags(flags![ADMIN NOSCRIPT LOADING STALE NO_MULTI SENTINEL ALLOW_BUSY])
-.args(&[
-    one_of("save-selector", &[flag("nosave", "NOSAVE"), flag("save", "SAVE")]).optional(),
-    flag("now", "NOW").since("7.0.0").optional(),
-    flag("force", "FORCE").since("7.0.0").optional(),
-    flag("abort", "ABORT").since("7.0.0").optional(),
-]);
 
 /// `SWAPDB`.
 pub static SWAPDB: CommandSpec = command(

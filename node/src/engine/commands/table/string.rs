@@ -1,6 +1,7 @@
 //! Commands on strings.
 
-use crate::engine::commands::keys::{access, key_at, keys_from, set_keys};
+use crate::engine::commands::key_finders::set_keys;
+use crate::engine::commands::keys::{access, key_at, keys_from};
 use crate::engine::commands::spec::{
     ArgumentType, CommandSpec, Group, acl, arg, block, command, flag, flags, integer, key, one_of, string,
 };

@@ -2,6 +2,7 @@
 
 /// Declares a set of named bits as a type whose operations are all `const`, so that tables of it
 /// can be written as constants.
+#[macro_export]
 macro_rules! bits {
     (
         $(#[$meta:meta])*
@@ -38,5 +39,3 @@ macro_rules! bits {
         }
     };
 }
-
-pub(crate) use bits;

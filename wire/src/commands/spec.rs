@@ -1,12 +1,13 @@
 //! What is known of a command without running it: one [`CommandSpec`] a command and subcommand.
 //!
 //! From a spec come the checks before a command runs (arity, flags, ACL categories, keys) and
-//! everything that COMMAND reports. The specs are constants, written in `table/` with the `const`
+//! everything that COMMAND reports. The specs are constants, written in tables with the `const`
 //! functions below, one statement a command; the handler is paired with the spec elsewhere. Facts
 //! (arity, flags, categories, key positions, argument syntax, versions) are those of Redis 7.2.
 
 use super::keys::{KeyFinder, KeySpec};
-use crate::bits::bits;
+pub use crate::acl::Categories;
+use crate::bits;
 use std::borrow::Cow;
 
 bits! {
@@ -60,81 +61,6 @@ bits! {
 }
 
 bits! {
-    /// ACL categories.
-    pub struct Categories(u32) {
-        /// `@keyspace`.
-        KEYSPACE = 0,
-        /// `@read`, implied by the flag READONLY.
-        READ = 1,
-        /// `@write`, implied by the flag WRITE.
-        WRITE = 2,
-        /// `@set`.
-        SET = 3,
-        /// `@sortedset`.
-        SORTEDSET = 4,
-        /// `@list`.
-        LIST = 5,
-        /// `@hash`.
-        HASH = 6,
-        /// `@string`.
-        STRING = 7,
-        /// `@bitmap`.
-        BITMAP = 8,
-        /// `@hyperloglog`.
-        HYPERLOGLOG = 9,
-        /// `@geo`.
-        GEO = 10,
-        /// `@stream`.
-        STREAM = 11,
-        /// `@pubsub`, implied by the flag PUBSUB.
-        PUBSUB = 12,
-        /// `@admin`, implied by the flag ADMIN.
-        ADMIN = 13,
-        /// `@fast`, implied by the flag FAST.
-        FAST = 14,
-        /// `@slow`: every command that is not `@fast`.
-        SLOW = 15,
-        /// `@blocking`, implied by the flag BLOCKING.
-        BLOCKING = 16,
-        /// `@dangerous`, implied by the flag ADMIN.
-        DANGEROUS = 17,
-        /// `@connection`.
-        CONNECTION = 18,
-        /// `@transaction`.
-        TRANSACTION = 19,
-        /// `@scripting`.
-        SCRIPTING = 20,
-    }
-}
-
-impl Categories {
-    /// Names of the categories, in the order in which replies list them.
-    pub const NAMES: [(&'static str, Categories); 21] = [
-        ("keyspace", Self::KEYSPACE),
-        ("read", Self::READ),
-        ("write", Self::WRITE),
-        ("set", Self::SET),
-        ("sortedset", Self::SORTEDSET),
-        ("list", Self::LIST),
-        ("hash", Self::HASH),
-        ("string", Self::STRING),
-        ("bitmap", Self::BITMAP),
-        ("hyperloglog", Self::HYPERLOGLOG),
-        ("geo", Self::GEO),
-        ("stream", Self::STREAM),
-        ("pubsub", Self::PUBSUB),
-        ("admin", Self::ADMIN),
-        ("fast", Self::FAST),
-        ("slow", Self::SLOW),
-        ("blocking", Self::BLOCKING),
-        ("dangerous", Self::DANGEROUS),
-        ("connection", Self::CONNECTION),
-        ("transaction", Self::TRANSACTION),
-        ("scripting", Self::SCRIPTING),
-    ];
-}
-
-bits! {
     /// What kind of command a command is, beside its group.
     pub struct DocFlags(u8) {
         /// Something else does its work today.
@@ -161,8 +87,10 @@ pub enum Group {
     Transactions,
     /// The connection itself.
     Connection,
-    /// The node.
+    /// The server.
     Server,
+    /// What a Sentinel watches.
+    Sentinel,
 }
 
 impl Group {
@@ -177,6 +105,7 @@ impl Group {
             Group::Transactions => "transactions",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Sentinel => "sentinel",
         }
     }
 }
@@ -209,6 +138,20 @@ pub struct Docs {
     pub arguments: &'static [Argument],
 }
 
+/// Which arguments are channels, or patterns of channels, to be held against the rules of a user. To
+/// unsubscribe needs no permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelArgs {
+    /// None.
+    None,
+    /// The first.
+    First,
+    /// All.
+    All,
+    /// All, and they are patterns.
+    AllPatterns,
+}
+
 /// What is known of a command without running it.
 #[derive(Debug)]
 pub struct CommandSpec {
@@ -226,6 +169,8 @@ pub struct CommandSpec {
     pub key_specs: &'static [KeySpec],
     /// Finds the keys of a call that the key specs cannot describe.
     pub key_finder: Option<KeyFinder>,
+    /// Which of its arguments are channels that it publishes or subscribes to.
+    pub channels: ChannelArgs,
     /// Hints for proxies and clients.
     pub tips: &'static [&'static str],
     /// Its documentation.
@@ -295,6 +240,7 @@ pub const fn command(
         own_categories: Categories::NONE,
         key_specs: &[],
         key_finder: None,
+        channels: ChannelArgs::None,
         tips: &[],
         docs,
         subcommands: &[],
@@ -326,6 +272,11 @@ impl CommandSpec {
     /// The function that finds what its key specs cannot describe.
     pub const fn key_finder(self, finder: KeyFinder) -> Self {
         CommandSpec { key_finder: Some(finder), ..self }
+    }
+
+    /// Which of its arguments are channels.
+    pub const fn channels(self, channels: ChannelArgs) -> Self {
+        CommandSpec { channels, ..self }
     }
 
     /// Hints for proxies and clients.
@@ -503,13 +454,15 @@ impl Argument {
 }
 
 /// Writes a set of flags as a list of their names.
-macro_rules! flags {
-    ($($flag:ident)*) => { $crate::engine::commands::spec::Flags::NONE$(.with($crate::engine::commands::spec::Flags::$flag))* };
+#[macro_export]
+macro_rules! command_flags {
+    ($($flag:ident)*) => { $crate::commands::spec::Flags::NONE$(.with($crate::commands::spec::Flags::$flag))* };
 }
 
 /// Writes a set of ACL categories as a list of their names.
-macro_rules! acl {
-    ($($category:ident)*) => { $crate::engine::commands::spec::Categories::NONE$(.with($crate::engine::commands::spec::Categories::$category))* };
+#[macro_export]
+macro_rules! command_categories {
+    ($($category:ident)*) => { $crate::commands::spec::Categories::NONE$(.with($crate::commands::spec::Categories::$category))* };
 }
 
-pub(super) use {acl, flags};
+pub use {command_categories as acl, command_flags as flags};

@@ -9,6 +9,8 @@
 //! The file is opened by name for each line, as Redis does, so that moving it away is all
 //! that log rotation needs. A line that cannot be written is lost: the server goes on.
 
+pub mod syslog;
+
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -152,6 +154,8 @@ pub struct Config {
     pub format: Format,
     /// The file to append to; standard output where there is none.
     pub file: Option<PathBuf>,
+    /// The system's logger, which then gets the messages too.
+    pub syslog: Option<syslog::Config>,
 }
 
 /// Why logging cannot start.
@@ -178,7 +182,8 @@ pub fn init(config: Config) -> Result<(), InitError> {
     }
     set_role(config.role);
     LEVEL.store(config.level as u8, Ordering::Relaxed);
-    let output = Output { format: config.format, file: config.file };
+    let syslog = config.syslog.map(syslog::Syslog::new);
+    let output = Output { format: config.format, file: config.file, syslog };
     let subscriber = tracing_subscriber::registry().with(output);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Twice)
 }
@@ -204,6 +209,7 @@ pub fn set_role(role: Role) {
 struct Output {
     format: Format,
     file: Option<PathBuf>,
+    syslog: Option<syslog::Syslog>,
 }
 
 impl<S: Subscriber> Layer<S> for Output {
@@ -227,6 +233,9 @@ impl<S: Subscriber> Layer<S> for Output {
         let mut content = Content::default();
         event.record(&mut content);
         let level = Level::of(event.metadata());
+        if let Some(syslog) = &self.syslog {
+            syslog.send(level, &content.text());
+        }
         let line = match self.format {
             Format::Redis => content.redis_line(level),
             Format::Json => content.json_line(level),
@@ -267,14 +276,18 @@ impl Content {
     fn redis_line(&self, level: Level) -> String {
         let role = char::from(ROLE.load(Ordering::Relaxed));
         let time = Local::now().format("%d %b %Y %H:%M:%S%.3f");
-        let mut line = format!("{}:{role} {time} {} ", std::process::id(), level.sign());
-        push_printable(&mut line, &self.message);
+        format!("{}:{role} {time} {} {}\n", std::process::id(), level.sign(), self.text())
+    }
+
+    /// The message and the fields.
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(self.message.len());
+        push_printable(&mut text, &self.message);
         for (name, value) in &self.fields {
-            line.extend([" ", *name, "="]);
-            push_printable(&mut line, value);
+            text.extend([" ", *name, "="]);
+            push_printable(&mut text, value);
         }
-        line.push('\n');
-        line
+        text
     }
 
     fn json_line(&self, level: Level) -> String {
@@ -322,8 +335,8 @@ mod tests {
     fn lines_levels_roles_and_rotation() {
         let directory = tempfile::tempdir().unwrap();
         let (file, moved) = (directory.path().join("redis.log"), directory.path().join("redis.log.1"));
-        let output = Output { format: Format::Redis, file: Some(file.clone()) };
-        let json = Output { format: Format::Json, file: Some(file.clone()) };
+        let output = Output { format: Format::Redis, file: Some(file.clone()), syslog: None };
+        let json = Output { format: Format::Json, file: Some(file.clone()), syslog: None };
         let lines = |path: &Path| -> Vec<String> {
             fs::read_to_string(path).unwrap_or_default().lines().map(String::from).collect()
         };
@@ -387,7 +400,8 @@ mod tests {
     #[test]
     fn a_log_file_that_cannot_be_opened_is_an_error() {
         let file = Some(PathBuf::from("/nonexistent/redis.log"));
-        let config = Config { level: Level::Notice, role: Role::Master, format: Format::Redis, file };
+        let (level, role, format) = (Level::Notice, Role::Master, Format::Redis);
+        let config = Config { level, role, format, file, syslog: None };
         let error = init(config).unwrap_err().to_string();
         assert_eq!(error, "Can't open the log file: No such file or directory");
     }
