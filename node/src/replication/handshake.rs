@@ -14,6 +14,8 @@ const REPLY_LINE_MAX: usize = 255;
 const ANNOUNCEMENT_MAX: usize = 1023;
 /// How a node that is a master answers PSYNC … FAILOVER.
 pub(super) const IS_A_MASTER: &[u8] = b"-ERR PSYNC FAILOVER can't be sent to a master.";
+/// How a replica answers it whose history is not ours any more.
+const GOES_ON: &[u8] = b"-ERR PSYNC FAILOVER replid must match my replid.";
 
 impl ReplicaLink {
     pub(super) fn take_line(&mut self, now_ms: u64, input: &mut &[u8]) -> Option<Vec<u8>> {
@@ -132,8 +134,11 @@ impl ReplicaLink {
             );
             self.refused();
             self.retry_later(now_ms);
-        } else if matches!(self.takeover, Takeover::Wanted { asked: 2.. }) && line.starts_with(IS_A_MASTER) {
-            // It took over when it was asked before, and its answer was lost.
+        } else if matches!(self.takeover, Takeover::Wanted { asked: 2.. })
+            && (line.starts_with(IS_A_MASTER) || line.starts_with(GOES_ON))
+        {
+            // It took over when it was asked before and its answer was lost, or another did: whoever
+            // is the master, it is not us.
             self.granted();
             self.outputs.push_back(Queued::Psync);
         } else {
@@ -144,7 +149,8 @@ impl ReplicaLink {
                 ),
                 false => self.log(Level::Warning, format!("Unexpected reply to PSYNC from master: {text}")),
             }
-            if self.refused() {
+            if matches!(self.takeover, Takeover::Wanted { .. }) {
+                self.refused();
                 self.retry_later(now_ms);
                 return None;
             }
@@ -161,13 +167,12 @@ impl ReplicaLink {
         }
     }
 
-    /// Returns whether the peer was asked to take over.
-    fn refused(&mut self) -> bool {
-        let wanted = matches!(self.takeover, Takeover::Wanted { .. });
-        if wanted {
+    /// The peer says that it does not take over. If a request before this one was never answered, it may
+    /// have done so all the same; then only an answer that tells which will do.
+    fn refused(&mut self) {
+        if matches!(self.takeover, Takeover::Wanted { asked: 1 }) {
             self.takeover = Takeover::Refused;
         }
-        wanted
     }
 
     fn handle_announcement(

@@ -662,8 +662,10 @@ impl Feed {
         if let Some(backlog) = &self.backlog {
             backlog.set_size_limit(config.backlog_size);
         }
+        if config.ping_period_ms != self.config.ping_period_ms {
+            self.next_ping = now_ms + config.ping_period_ms;
+        }
         self.config = config;
-        self.next_ping = self.next_ping.min(now_ms + self.config.ping_period_ms);
         self.refresh_good_replicas(now_ms);
     }
 

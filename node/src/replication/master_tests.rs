@@ -279,13 +279,16 @@ fn pings_come_once_a_period() {
 }
 
 #[test]
-fn a_shorter_period_of_pings_acts_at_once() {
+fn another_period_of_pings_counts_from_when_it_is_set() {
     let mut bench = Bench::new(|config| config.ping_period_ms = 3_600_000);
     bench.online(0);
     bench.feed.handle_timeout(6_000);
     bench.feed.set_config(6_000, FeedConfig { ping_period_ms: 1_000, ..FeedConfig::default() });
     bench.feed.handle_timeout(7_000);
     assert_eq!(bench.outputs(), ["*1\r\n$4\r\nPING\r\n"]);
+    bench.feed.set_config(7_500, FeedConfig { ping_period_ms: 3_600_000, ..FeedConfig::default() });
+    bench.feed.handle_timeout(9_000);
+    assert!(bench.outputs().is_empty());
 }
 
 #[test]

@@ -282,3 +282,28 @@ fn an_answer_that_was_lost_is_asked_for_again() {
     bench.receive(1_011, "+CONTINUE\r\n");
     assert_eq!(bench.link.state(), LinkState::Connected);
 }
+
+#[test]
+fn after_an_answer_that_was_lost_only_one_that_tells_counts() {
+    for (answer, expected, next) in [
+        ("-LOADING Redis is loading\r\n", Takeover::Wanted { asked: 2 }, "Close".to_owned()),
+        ("-NOPERM this user has no permissions\r\n", Takeover::Wanted { asked: 2 }, "Close".to_owned()),
+        (
+            "-ERR PSYNC FAILOVER replid must match my replid.\r\n",
+            Takeover::Granted,
+            format!("PSYNC {HERE} 100"),
+        ),
+    ] {
+        let mut bench = Bench::new(true, |_| {});
+        bench.link.request_takeover();
+        bench.shake_hands();
+        bench.link.closed(5, "Connection closed by the master");
+        bench.outputs();
+        bench.link.handle_timeout(1_005);
+        bench.outputs();
+        bench.shake_hands();
+        bench.receive(1_010, answer);
+        assert_eq!(bench.link.takeover(), expected, "{answer}");
+        assert_eq!(bench.outputs(), [next]);
+    }
+}

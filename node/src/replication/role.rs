@@ -137,10 +137,14 @@ impl Replication {
     /// whether it was a replica. The engine discards an open MULTI of the stream.
     pub fn promote(&mut self, now_ms: u64) -> bool {
         let Some(link) = self.link.take() else { return false };
-        self.part(link);
+        let continues = self.part(link);
         let feed = &mut self.feed;
         feed.upstream = Upstream::None;
-        feed.lineage.shift(&mut feed.rng);
+        match continues {
+            true => feed.lineage.shift(&mut feed.rng),
+            // What we held was given up for a payload that never arrived whole.
+            false => feed.lineage.renew(&mut feed.rng),
+        }
         let (old, limit, new) = (feed.lineage.replid2(), feed.lineage.second_offset(), feed.lineage.replid());
         feed.log(Level::Notice, format!(
             "Setting secondary replication ID to {old}, valid up to offset: {limit}. New replication ID is {new}"

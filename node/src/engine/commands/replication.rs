@@ -163,6 +163,11 @@ fn psync(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
         return Ok(());
     }
     if args.len() > 3 && is(args[3], "failover") {
+        // What would stand against the synchronization has to be known before we become a master for it.
+        args::int(args[2])?;
+        if !reply.buf.is_empty() {
+            return Err(CommandError::new("ERR SYNC and PSYNC are invalid with pending output"));
+        }
         let now_ms = cx.engine.monotonic_ms();
         cx.engine.replication.take_over(now_ms, args[1]).map_err(CommandError::new)?;
         cx.engine.promoted();

@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 
 use super::lineage::ReplId;
 use super::master::FeedConfig;
-use node::Node;
+use node::{DataSet, Node};
 
 /// What was true of a history: the digest at each of its offsets, and where it forked off.
 #[derive(Default)]
@@ -99,6 +99,10 @@ struct World {
     next_conn: ConnId,
     truth: Truth,
     weather: Weather,
+    /// Never may two nodes take writes at once, nor may any write be lost.
+    one_writer: bool,
+    /// All writes, in the order in which they were taken.
+    written: DataSet,
 }
 
 impl World {
@@ -113,6 +117,8 @@ impl World {
             next_conn: 0,
             truth: Truth::default(),
             weather: Weather::default(),
+            one_writer: false,
+            written: DataSet::default(),
         };
         for who in 0..world.nodes.len() {
             world.note(who);
@@ -211,6 +217,15 @@ impl World {
 
     fn settle_all(&mut self) {
         (0..self.nodes.len()).for_each(|who| self.settle(who));
+        if self.one_writer {
+            let writers: Vec<usize> = self.writers().collect();
+            assert!(writers.len() <= 1, "{writers:?} take writes at {}", self.now);
+        }
+    }
+
+    /// The nodes that take clients' writes.
+    fn writers(&self) -> impl Iterator<Item = usize> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.takes_writes()).map(|(who, _)| who)
     }
 
     fn deliver(&mut self) {

@@ -9,6 +9,7 @@ use redoubt_wire::resp::request::{Limits, Parsed, RequestParser};
 
 use super::{ConnId, World};
 use crate::replication::backlog::Reader;
+use crate::replication::failover::{FailoverRequest, FailoverStep};
 use crate::replication::info::LinkState;
 use crate::replication::master::{FeedConfig, FeedOutput, ReplicaId, SnapshotTarget, SyncRequest};
 use crate::replication::options::{Replconf, ReplicaOptions};
@@ -60,6 +61,8 @@ pub(super) struct Node {
     pub(super) repl: Replication,
     pub(super) data: DataSet,
     pub(super) isolated: bool,
+    /// Clients' writes are held back (FAILOVER).
+    pub(super) paused: bool,
     /// Makes snapshots and loads fail.
     pub(super) broken_disk: bool,
     /// Every line logged.
@@ -85,6 +88,7 @@ impl Node {
             repl,
             data: DataSet::default(),
             isolated: false,
+            paused: false,
             broken_disk: false,
             log: Vec::new(),
             rng,
@@ -107,6 +111,11 @@ impl Node {
 
     pub(super) fn is_master(&self) -> bool {
         self.repl.link().is_none()
+    }
+
+    /// Whether clients' writes are executed here.
+    pub(super) fn takes_writes(&self) -> bool {
+        self.is_master() && !self.paused
     }
 
     pub(super) fn link_state(&self) -> Option<LinkState> {
@@ -169,9 +178,43 @@ impl World {
         self.settle(who);
     }
 
+    /// FAILOVER to another node, or to whichever has everything first.
+    pub(super) fn failover(
+        &mut self,
+        who: usize,
+        target: Option<usize>,
+        timeout_ms: u64,
+        force: bool,
+    ) -> Result<(), &'static str> {
+        let node = &mut self.nodes[who];
+        let target = target.map(|target| ("127.0.0.1".to_owned(), target as u16 + 1));
+        let offset = node.repl.feed.lineage().offset();
+        node.repl.start_failover(self.now, offset, FailoverRequest { target, timeout_ms, force })?;
+        node.paused = true;
+        self.settle(who);
+        Ok(())
+    }
+
+    /// FAILOVER ABORT.
+    pub(super) fn abort_failover(&mut self, who: usize) {
+        if let Some(step) = self.nodes[who].repl.abort_failover() {
+            self.take_failover_step(who, step);
+        }
+    }
+
+    fn take_failover_step(&mut self, who: usize, step: FailoverStep) {
+        match step {
+            FailoverStep::Follow(_, port) => return self.follow(who, usize::from(port) - 1),
+            FailoverStep::Refused => self.promote(who),
+            FailoverStep::Done | FailoverStep::GivenUp => {}
+        }
+        self.nodes[who].paused = false;
+    }
+
     /// A client writes one unit of a few values to a master.
     pub(super) fn write(&mut self, who: usize, values: usize, len: usize) {
-        assert!(self.nodes[who].is_master());
+        assert!(self.nodes[who].takes_writes());
+        assert!(!self.one_writer || self.nodes[who].data == self.written, "node {who} lacks a write");
         if self.nodes[who].repl.feed.take_select_needed() {
             self.nodes[who].selected_db = None;
         }
@@ -193,6 +236,7 @@ impl World {
             }
             unit.extend_from_slice(&command(&[b"W", &value]));
             self.nodes[who].data.apply(db, &value);
+            self.written.apply(db, &value);
         }
         if values > 1 {
             unit.extend_from_slice(&command(&[b"EXEC"]));
@@ -232,10 +276,17 @@ impl World {
                 self.carry_out(who, output);
             } else if let Some(output) = node.repl.poll_master_output(None) {
                 self.carry_out_link(who, output);
+            } else if let Some(step) = {
+                let offset = node.repl.feed.lineage().offset();
+                node.repl.failover_step(self.now, offset)
+            } {
+                self.take_failover_step(who, step);
             } else {
                 break;
             }
         }
+        let paused = self.nodes[who].paused;
+        self.nodes[who].repl.feed.set_paused(paused);
         let mut ids: Vec<ConnId> = self.nodes[who].sessions.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -424,6 +475,10 @@ impl World {
                 }
                 Replconf::Silent | Replconf::GetAck => Vec::new(),
             },
+            b"PSYNC" if args.len() > 3 && args[3] == b"FAILOVER" => match self.take_over(who, args[1]) {
+                Ok(()) => self.replica_command(who, session, &args[..3]),
+                Err(text) => format!("-{text}\r\n").into_bytes(),
+            },
             b"PSYNC" | b"SYNC" => {
                 let psync = (args.len() >= 3).then(|| (args[1], args[2]));
                 let wanted = psync.and_then(|(_, offset)| parse_integer(offset));
@@ -445,6 +500,18 @@ impl World {
             }
             other => panic!("{}", String::from_utf8_lossy(other)),
         }
+    }
+
+    /// The master asks this node to take over.
+    fn take_over(&mut self, who: usize, replid: &[u8]) -> Result<(), String> {
+        let before = self.nodes[who].repl.feed.lineage().clone();
+        self.nodes[who].repl.take_over(self.now, replid)?;
+        self.nodes[who].queued.clear();
+        let node = &self.nodes[who];
+        let after = node.repl.feed.lineage();
+        self.truth.note_fork(before.replid(), before.offset(), after.replid(), node.data.digest);
+        self.settle(who);
+        Ok(())
     }
 
     /// The first replica of a master may have given its history a new name.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::*;
 use crate::replication::backlog::{BACKLOG_MIN_SIZE, OutputLimit};
-use crate::replication::info::LinkState;
+use crate::replication::info::{FailoverState, LinkState};
 
 fn config() -> FeedConfig {
     FeedConfig {
@@ -50,6 +50,13 @@ impl World {
             self.conns.iter().filter(|(_, c)| c.replica == replica).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids.into_iter().for_each(|id| self.break_conn(id));
+    }
+
+    /// Before the target was asked, giving a FAILOVER up is safe.
+    fn give_up_waiting(&mut self, who: usize) {
+        if self.nodes[who].repl.failover_state() == FailoverState::WaitingForSync {
+            self.abort_failover(who);
+        }
     }
 
     fn some_node(&mut self) -> usize {
@@ -160,6 +167,9 @@ fn thousands_of_schedules_end_in_agreement() {
     chaos(10_000..11_000, 3, &config());
     chaos(20_000..21_000, 5, &FeedConfig { output_limit, ..config() });
     chaos(30_000..31_000, 4, &FeedConfig { diskless_sync: false, backlog_ttl_ms: 3_000, ..config() });
+    failovers(50_000..53_000, 3);
+    failovers(60_000..61_000, 2);
+    failovers(70_000..71_000, 5);
 }
 
 #[test]
@@ -298,6 +308,136 @@ fn a_failing_disk_delays_but_does_not_wedge() {
     world.run_for(10_000);
     world.nodes[1].broken_disk = false;
     world.run_until_in_sync_with(0);
+}
+
+/// Hands the mastership around while links break and nodes are cut off, and wants that at no moment
+/// two nodes take writes, and that no write is ever lost.
+fn failovers(seeds: Range<u64>, nodes: usize) {
+    let (runs, mut handed_over) = (seeds.end - seeds.start, 0);
+    for seed in seeds {
+        let mut world = World::new(seed, nodes, &config());
+        (1..nodes).for_each(|who| world.follow(who, 0));
+        world.run_until_in_sync_with(0);
+        world.one_writer = true;
+        let mut last_writer = 0;
+        for _ in 0..120 {
+            let writer = world.writers().next();
+            match (world.rng.random_range(0..100), writer) {
+                (0..50, Some(writer)) => world.write(writer, 1, 40),
+                (50..75, Some(writer)) => {
+                    let target = world.some_node();
+                    let target = world.rng.random_bool(0.5).then_some(target);
+                    let timeout_ms = world.rng.random_range(0..3) * 1_000;
+                    // There may be no such replica.
+                    let _ = world.failover(writer, target, timeout_ms, false);
+                }
+                (75..80, None) => (0..nodes).for_each(|who| world.give_up_waiting(who)),
+                (80..90, _) => {
+                    let who = world.some_node();
+                    world.break_link_of(who);
+                }
+                (90..96, _) => {
+                    let who = world.some_node();
+                    let isolated = world.nodes[who].isolated;
+                    world.isolate(who, !isolated);
+                }
+                _ => {}
+            }
+            let pause = world.rng.random_range(0..400);
+            world.run_for(pause);
+            if let Some(writer) = world.writers().next() {
+                handed_over += u64::from(writer != last_writer);
+                last_writer = writer;
+            }
+        }
+        (0..nodes).for_each(|who| world.isolate(who, false));
+        println!("seed {seed}");
+        // Who waits for a replica that was lost meanwhile waits in vain, as it takes no replicas now.
+        (0..nodes).for_each(|who| world.give_up_waiting(who));
+        // Whatever else is under way comes to an end.
+        for _ in 0..600 {
+            world.run_for(100);
+            let idle = |node: &Node| node.repl.failover_state() == FailoverState::NoFailover;
+            if world.nodes.iter().all(idle) && world.writers().next().is_some() {
+                break;
+            }
+        }
+        let master = world.writers().next().expect("there is a master when all is well");
+        for who in (0..nodes).filter(|who| *who != master) {
+            world.follow(who, master);
+        }
+        world.write(master, 2, 100);
+        world.run_until_in_sync_with(master);
+    }
+    assert!(handed_over > 3 * runs, "{handed_over} changes of master in {runs} runs");
+}
+
+#[test]
+fn failovers_never_make_two_masters_and_lose_no_write() {
+    failovers(40_000..40_040, 3);
+    failovers(41_000..41_020, 2);
+}
+
+#[test]
+fn a_failover_costs_no_full_synchronization() {
+    let mut world = World::new(10, 3, &config());
+    (1..3).for_each(|who| world.follow(who, 0));
+    world.write(0, 2, 40);
+    world.run_until_in_sync_with(0);
+    let before = (world.full_syncs(0), world.full_syncs(1));
+    world.write(0, 1, 40);
+    world.failover(0, Some(1), 0, false).expect("it begins");
+    assert!(!world.nodes[0].takes_writes());
+    world.run_for(1_000);
+    assert_eq!(world.writers().collect::<Vec<_>>(), [1]);
+    assert!(world.nodes[0].logged("Failover target 127.0.0.1:2 is synced, failing over."));
+    world.follow(2, 1);
+    world.write(1, 1, 40);
+    world.run_until_in_sync_with(1);
+    assert_eq!((world.full_syncs(0), world.full_syncs(1)), before);
+}
+
+#[test]
+fn a_failover_to_a_replica_that_is_cut_off_is_given_up_or_forced() {
+    for force in [false, true] {
+        let mut world = World::new(11, 3, &config());
+        (1..3).for_each(|who| world.follow(who, 0));
+        world.run_until_in_sync_with(0);
+        // Its acknowledgements do not arrive any more, and nobody is told.
+        world.weather.max_delay_ms = 1_000_000;
+        world.write(0, 1, 40);
+        world.failover(0, Some(1), 500, force).expect("it begins");
+        world.run_for(400);
+        assert_eq!(world.nodes[0].repl.failover_state(), FailoverState::WaitingForSync);
+        world.run_for(200);
+        let state = if force { FailoverState::InProgress } else { FailoverState::NoFailover };
+        assert_eq!(world.nodes[0].repl.failover_state(), state);
+        assert_eq!(world.writers().count(), usize::from(!force));
+        if force {
+            world.abort_failover(0);
+            assert_eq!(world.writers().collect::<Vec<_>>(), [0]);
+            assert!(world.nodes[0].logged("FAILOVER to 127.0.0.1:2 aborted: Failover manually aborted"));
+        }
+    }
+}
+
+#[test]
+fn a_master_promoted_for_a_moment_goes_back_without_a_full_synchronization() {
+    let mut world = World::new(12, 2, &config());
+    world.follow(1, 0);
+    world.write(0, 1, 40);
+    world.run_until_in_sync_with(0);
+    let full = world.full_syncs(0);
+    world.promote(1);
+    world.write(0, 3, 40);
+    world.follow(1, 0);
+    world.run_until_in_sync_with(0);
+    assert_eq!(world.full_syncs(0), full);
+    world.promote(1);
+    world.write(1, 1, 40);
+    world.follow(1, 0);
+    world.run_until_in_sync_with(0);
+    assert_eq!(world.full_syncs(0), full + 1, "its own write had to go");
 }
 
 #[test]

@@ -217,9 +217,13 @@ impl ReplicaWriter {
         self.room.notify_all();
     }
 
-    /// Writes what the socket takes at once, and ends the connection.
+    /// Writes the lines that the socket takes at once, and ends the connection. What the stream still
+    /// holds is left out: it may belong to a history whose name the replica has yet to learn, and would
+    /// put it ahead of where it can continue.
     pub fn close(&self) {
         let mut state = self.state.lock();
+        state.stream = None;
+        state.current.take_if(|(piece, _)| matches!(piece, Piece::Stream(_)));
         state.flush();
         state.close();
         self.room.notify_all();
@@ -298,6 +302,22 @@ mod tests {
         assert_eq!(seen, "+FULLRESYNC\r\npayload stream goes on");
         assert_eq!(writer.written(), seen.len() as u64);
         assert_eq!(writer.push_chunk(b"more", Duration::ZERO), Pushed::Gone);
+    }
+
+    #[test]
+    fn nothing_of_the_stream_follows_the_decision_to_close() {
+        let (ours, mut theirs) = pair();
+        let writer = ReplicaWriter::default();
+        writer.join(ours.into());
+        let backlog = Backlog::new(0, 1 << 20);
+        writer.start_stream(backlog.reader(0).expect("the beginning is held"));
+        backlog.append(b"of the old history ");
+        writer.flush();
+        backlog.append(b"of a new one");
+        writer.close();
+        let mut seen = String::new();
+        theirs.read_to_string(&mut seen).expect("closed, so that it ends");
+        assert_eq!(seen, "of the old history ");
     }
 
     #[test]
