@@ -120,9 +120,9 @@ impl Core {
             Pending::Ignored(_) if value.error_text().is_none() => return,
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
-                let refused = |t: &[u8]| t.starts_with(b"WRONGPASS") || t.starts_with(b"NOAUTH");
-                if value.error_text().is_some_and(refused) {
+                if value.error_text().is_some_and(|text| text.starts_with(b"NOAUTH")) {
                     // A connection without rights is none: both are made anew, in case the password changes.
+                    // A refused AUTH alone proves nothing, as where no password is needed any more.
                     self.close_link(key, now + self.timers.ping_period);
                 }
             }
