@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use redoubt_wire::resp::value::Value;
 use support::{Client, OURS, Process, ask, free_port, text, texts, wait_for};
@@ -90,6 +90,70 @@ fn a_password_is_required_where_one_is_set() {
     assert_eq!(say("AUTH wrong"), "WRONGPASS invalid username-password pair or user is disabled.");
     assert_eq!(say("AUTH secret"), "OK");
     assert_eq!(say("SENTINEL MYID").len(), 40);
+}
+
+#[test]
+fn renamed_commands_go_by_their_new_names() {
+    let (s, _dir) = start("rename-command SENTINEL guard\nrename-command SHUTDOWN \"\"\n");
+    assert_eq!(text(&ask(s.port, "GUARD MYID").unwrap()).len(), 40);
+    for line in ["SENTINEL MYID", "SHUTDOWN"] {
+        let name = line.split(' ').next().unwrap();
+        let reply = text(&ask(s.port, line).unwrap());
+        assert!(reply.starts_with(&format!("ERR unknown command '{name}'")), "{line}: {reply}");
+    }
+}
+
+#[test]
+fn a_pause_holds_commands_back_until_it_ends() {
+    let (s, _dir) = start("");
+    let [mut pausing, mut paused] = [(); 2].map(|()| Client::connect(s.port).unwrap());
+    assert_eq!(text(&pausing.ask(&["CLIENT", "PAUSE", "100000", "WRITE"]).unwrap()), "OK");
+    paused.send(&["PUBLISH", "c", "m"]).unwrap();
+    paused.send(&["PING"]).unwrap();
+    wait_for("the command that waits", || {
+        text(&pausing.ask(&["INFO", "clients"]).unwrap()).contains("\r\nblocked_clients:1\r\n")
+    });
+    assert_eq!(text(&pausing.ask(&["CLIENT", "UNPAUSE"]).unwrap()), "OK");
+    let refused = "ERR Only HELLO messages are accepted by Sentinel instances.";
+    assert_eq!(text(&paused.receive().unwrap()), refused);
+    assert_eq!(text(&paused.receive().unwrap()), "PONG");
+
+    // Of all commands, so that it can only end by itself.
+    let before = std::time::Instant::now();
+    assert_eq!(text(&pausing.ask(&["CLIENT", "PAUSE", "200"]).unwrap()), "OK");
+    assert_eq!(text(&pausing.ask(&["PING"]).unwrap()), "PONG");
+    assert!(before.elapsed().as_millis() >= 200, "{:?}", before.elapsed());
+}
+
+/// In a network of its own, whose loopback interface has an address from outside 127/8.
+#[test]
+fn protected_mode_turns_away_who_comes_from_elsewhere() {
+    let has = |words: &[&str]| {
+        let status =
+            Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !has(&["unshare", "-rn", "ip", "link"]) || !has(&["redis-cli", "--version"]) {
+        return eprintln!("skipped: no right to make a network, or no redis-cli");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = r#"ip link set lo up && ip addr add 10.0.0.1/32 dev lo || exit 1
+        printf "port 26379\nprotected-mode yes\nlogfile $1/log\n$2" >"$1/sentinel.conf"
+        "$0" "$1/sentinel.conf" &
+        until redis-cli -p 26379 PING >"$1/here" 2>&1; do kill -0 $! || exit 1; sleep 0.01; done
+        redis-cli -h 10.0.0.1 -p 26379 PING 2>&1 | head -c 100
+        cat "$1/here"
+        kill $!; wait"#;
+    let run = |lines: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-rn", "sh", "-c", script, OURS]).arg(dir.path()).arg(lines);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let protected = run("");
+    assert!(protected.starts_with("DENIED Redis is running in protected mode"), "{protected}");
+    assert!(protected.ends_with("PONG\n"), "{protected}");
+    let with_password = run("requirepass secret\n");
+    assert!(with_password.starts_with("NOAUTH Authentication required."), "{with_password}");
 }
 
 #[test]

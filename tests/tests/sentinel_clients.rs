@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(40);
 /// How many failovers the usual tests ask for.
 const FEW: usize = 3;
 const MANY: usize = 20;
+/// How many writes a master takes before it fails.
+const STEADY: u64 = 200;
 
 /// What a client has to say in the end.
 #[derive(Debug)]
@@ -48,12 +50,12 @@ async fn follows<W: Writer>(failovers: usize, start: impl AsyncFnOnce(&Deploymen
         assert_eq!(sentinel.ask::<String>(&hastened).await.unwrap(), "OK");
     }
     let writer = start(&deployment).await;
-    writes_arrive(&deployment, None).await;
     for round in 0..failovers {
         let old = deployment.settled(LIMIT).await.unwrap();
+        writes_arrive(&deployment, None, STEADY).await;
         let kills = round % 2 == 0;
         if kills { deployment.nodes[old].kill() } else { deployment.nodes[old].freeze() }.unwrap();
-        writes_arrive(&deployment, Some(old)).await;
+        writes_arrive(&deployment, Some(old), 1).await;
         if kills { deployment.nodes[old].restart().await } else { deployment.nodes[old].thaw() }.unwrap();
     }
     deployment.settled(LIMIT).await.unwrap();
@@ -63,30 +65,25 @@ async fn follows<W: Writer>(failovers: usize, start: impl AsyncFnOnce(&Deploymen
         "{failovers} failovers: {acknowledged} writes acknowledged, {missing} of them missing, {errors} failed"
     );
     assert_eq!(missing, 0, "acknowledged writes are gone");
-    assert!(acknowledged > failovers as u64, "it wrote between the failovers");
+    assert!(acknowledged > STEADY * failovers as u64, "it wrote between the failovers");
 }
 
-/// Writes that a master takes before it fails.
-const WRITES_BETWEEN: u64 = 100;
-
-/// Waits until some master other than the node `except` has taken [`WRITES_BETWEEN`] of the client's writes, failed ones
-/// among them.
-async fn writes_arrive(deployment: &Deployment, except: Option<usize>) {
+/// Waits until some master other than the node `except` has taken so many of the client's writes.
+async fn writes_arrive(deployment: &Deployment, except: Option<usize>, count: u64) {
     let what = match except {
         Some(old) => format!("the client writes to another master than {}", deployment.nodes[old].name()),
         None => "the client writes".into(),
     };
-    let mut first: Option<(usize, u64)> = None;
+    let mut first = None;
     wait::until(&what, LIMIT, async || {
         for (index, node) in deployment.nodes.iter().enumerate().filter(|(index, _)| Some(*index) != except) {
             if matches!(node.role().await, Ok(Role::Master { .. })) {
                 let now = node.ask::<Option<u64>>(&["GET", "progress"]).await.map_err(|e| e.to_string())?;
-                let now = now.unwrap_or_default();
-                let (of, then) = *first.get_or_insert((index, now));
-                if of != index {
-                    first = None;
-                } else if now >= then + WRITES_BETWEEN {
-                    return Ok(());
+                let now = now.unwrap_or(0);
+                match first {
+                    Some((same, then)) if same == index && now >= then + count => return Ok(()),
+                    Some((same, _)) if same == index => {}
+                    _ => first = Some((index, now)),
                 }
                 return Err(format!("{} has {now}", node.name()));
             }

@@ -167,3 +167,15 @@ impl Core {
         Answer::AfterWrite(seq, failed.buf)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subcommand_that_is_announced_is_carried_out() {
+        let carried_out: Vec<&str> = SUBCOMMANDS.iter().map(|row| row.spec.name).collect();
+        let announced: Vec<&str> = SENTINEL.subcommands.iter().map(|spec| spec.name).collect();
+        assert_eq!(carried_out, announced);
+    }
+}

@@ -67,6 +67,25 @@ fn replies_that_prove_life_are_told_from_those_that_do_not() {
 }
 
 #[test]
+fn a_connection_without_rights_is_none_and_a_refused_password_alone_is_no_harm() {
+    let wrong = Value::Error(b"WRONGPASS invalid username-password pair or user is disabled.".to_vec());
+    let noauth = Value::Error(b"NOAUTH Authentication required.".to_vec());
+    for password_needed in [false, true] {
+        let mut solo = Solo::new(1, 0, &["auth-pass m secret"]);
+        for command in ["AUTH secret", "CLIENT SETNAME", "PING"] {
+            let reply = if command == "AUTH secret" { &wrong } else { &noauth };
+            if password_needed || reply == &wrong {
+                solo.replies.insert(format!("{} {command}", node(0)), reply.clone());
+            }
+        }
+        solo.reset(&node(0));
+        solo.run(500);
+        let flags = solo.field("flags").unwrap();
+        assert_eq!(flags.contains("disconnected"), password_needed, "{flags}");
+    }
+}
+
+#[test]
 fn a_broken_connection_is_made_anew_at_once_and_then_at_the_interval() {
     let mut solo = Solo::new(1, 0, &[]);
     solo.run(500);
