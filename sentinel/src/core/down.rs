@@ -29,7 +29,7 @@ impl Core {
         };
         // Only a valid answer proves the contrary: a connection that is accepted is none.
         let unproven = instance.s_down_since.is_some_and(|since| link.available_at < since);
-        if !silent && (link.unanswered_since.is_some() || link.up().is_none()) {
+        if !silent {
             due.at(link.available_at + limit + 1);
         }
         let demoted_at = instance.role_reported_at + limit + 2 * self.timers.info_period + 1;

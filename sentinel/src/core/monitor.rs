@@ -17,15 +17,17 @@ impl Core {
         if link.pending.len() >= MAX_PENDING_COMMANDS * link.users.len() {
             return;
         }
-        let mut interval = self.probe_interval(key);
-        if link.silent_ms(now) > self.masters[m].cfg.down_after_ms {
-            // A process that is down all the same is not buried under PINGs.
-            interval = interval.max(self.timers.ping_period / 2);
-        }
-        let pinged = link.pinged_at;
-        if pinged.is_none_or(|at| due.passed(now, at + interval)) {
-            self.ping(key, now);
-            due.at(now + interval);
+        // Of the masters that share a link one looks after it.
+        if link.users.first().is_some_and(|(id, who)| *id == self.masters[m].id && who == target) {
+            let mut interval = self.probe_interval(key);
+            if link.silent_ms(now) > self.masters[m].cfg.down_after_ms {
+                // A process that is down all the same is not buried under PINGs.
+                interval = interval.max(self.timers.ping_period / 2);
+            }
+            if link.pinged_at.is_none_or(|at| due.passed(now, at + interval)) {
+                self.ping(key, now);
+                due.at(now + interval);
+            }
         }
         if !matches!(target, Target::Peer(_)) {
             let at = asked.map_or(now, |asked| self.info_due_at(m, target, asked));
