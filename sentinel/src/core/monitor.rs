@@ -118,7 +118,7 @@ impl Core {
         match pending {
             // What most replies are: everything is as it was.
             Pending::Ping if !self.pong(key, &value, now) => return,
-            Pending::Ping => {}
+            Pending::Ping => return self.evaluate_users_alone(key, now),
             Pending::Ignored(_) if value.error_text().is_none() => return,
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
@@ -138,7 +138,11 @@ impl Core {
             }
             Pending::Exec => self.transaction_done(key, &value, now),
             Pending::Pause(id) => self.pause_answered(id, &value, now),
-            Pending::Ask { master, epoch } => self.peer_answered(master, epoch, key, &value, now),
+            Pending::Ask { master, epoch } => {
+                // The others behind the link are not concerned.
+                self.peer_answered(master, epoch, key, &value, now);
+                return self.evaluate(master, now);
+            }
         }
         self.evaluate_users(key, now);
     }
