@@ -85,9 +85,13 @@ impl Core {
         }
         if !self.masters[m].me.addr.same(addr) {
             self.switch_address(m, addr.clone(), now);
-        } else if self.masters[m].failover.is_some() {
-            // The agreed master is the one our failover meant to replace.
-            self.abort_failover(m, "-failover-abort-not-elected", now);
+        } else {
+            if self.masters[m].failover.is_some() {
+                // The agreed master is the one our failover meant to replace.
+                self.abort_failover(m, "-failover-abort-not-elected", now);
+            }
+            // It was promoted anew: what was said of its failure before counts no more.
+            self.clear_verdicts(m, now);
         }
         if is_news {
             self.reconfigure_clients(m, "observer", &told, addr);

@@ -22,14 +22,12 @@ impl Core {
         let Some(instance) = master.instance(target) else { return };
         let limit = master.cfg.down_after_ms;
         let silent = link.silent_ms(now) > limit;
-        let refusal = self.refusal_limit(key).filter(|_| *target == Target::Master);
-        let refused = match (link.refused_since, refusal) {
-            (Some(since), Some(limit)) => due.passed(now, since + limit),
-            _ => false,
-        };
+        let refused_since = link.refused_since.filter(|_| *target == Target::Master);
+        let refused_until = refused_since.and_then(|since| Some(since + self.refusal_limit(key)?));
+        let refused = refused_until.is_some_and(|at| due.passed(now, at));
         // Only a valid answer proves the contrary: a connection that is accepted is none.
         let unproven = instance.s_down_since.is_some_and(|since| link.available_at < since);
-        if !silent && (link.unanswered_since.is_some() || link.up().is_none()) {
+        if !silent {
             due.at(link.available_at + limit + 1);
         }
         let demoted_at = instance.role_reported_at + limit + 2 * self.timers.info_period + 1;

@@ -219,7 +219,7 @@ impl Core {
         }
         let name =
             if channel == Channel::Commands { "-cmd-link-reconnection" } else { "-pubsub-link-reconnection" };
-        if let Some((m, target)) = self.first_user(key) {
+        if let Some((m, target)) = self.first_user(key).map(|(m, target)| (m, target.clone())) {
             self.event(Level::Debug, name, m, &target, &format!(" #{reason}"));
         }
         if attempt {
@@ -230,9 +230,9 @@ impl Core {
         }
     }
 
-    fn first_user(&self, key: LinkKey) -> Option<(usize, Target)> {
+    fn first_user(&self, key: LinkKey) -> Option<(usize, &Target)> {
         let (id, target) = self.links.get(&key)?.users.first()?;
-        Some((self.index(*id)?, target.clone()))
+        Some((self.index(*id)?, target))
     }
 
     /// The name of a command at the other end; `rename-command` speaks of data nodes.

@@ -17,15 +17,17 @@ impl Core {
         if link.pending.len() >= MAX_PENDING_COMMANDS * link.users.len() {
             return;
         }
-        let mut interval = self.probe_interval(key);
-        if link.silent_ms(now) > self.masters[m].cfg.down_after_ms {
-            // A process that is down all the same is not buried under PINGs.
-            interval = interval.max(self.timers.ping_period / 2);
-        }
-        let pinged = link.pinged_at;
-        if pinged.is_none_or(|at| due.passed(now, at + interval)) {
-            self.ping(key, now);
-            due.at(now + interval);
+        // Of the masters that share a link one looks after it.
+        if link.users.first().is_some_and(|(id, who)| *id == self.masters[m].id && who == target) {
+            let mut interval = self.probe_interval(key);
+            if link.silent_ms(now) > self.masters[m].cfg.down_after_ms {
+                // A process that is down all the same is not buried under PINGs.
+                interval = interval.max(self.timers.ping_period / 2);
+            }
+            if link.pinged_at.is_none_or(|at| due.passed(now, at + interval)) {
+                self.ping(key, now);
+                due.at(now + interval);
+            }
         }
         if !matches!(target, Target::Peer(_)) {
             let at = asked.map_or(now, |asked| self.info_due_at(m, target, asked));
@@ -116,7 +118,7 @@ impl Core {
         match pending {
             // What most replies are: everything is as it was.
             Pending::Ping if !self.pong(key, &value, now) => return,
-            Pending::Ping => {}
+            Pending::Ping => return self.evaluate_users_alone(key, now),
             Pending::Ignored(_) if value.error_text().is_none() => return,
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
@@ -136,7 +138,11 @@ impl Core {
             }
             Pending::Exec => self.transaction_done(key, &value, now),
             Pending::Pause(id) => self.pause_answered(id, &value, now),
-            Pending::Ask { master, epoch } => self.peer_answered(master, epoch, key, &value, now),
+            Pending::Ask { master, epoch } => {
+                // The others behind the link are not concerned.
+                self.peer_answered(master, epoch, key, &value, now);
+                return self.evaluate(master, now);
+            }
         }
         self.evaluate_users(key, now);
     }

@@ -84,7 +84,7 @@ impl Core {
     }
 
     /// Drops verdicts, votes seen and any failover of our own. Our own vote stays: it was given.
-    fn clear_verdicts(&mut self, m: usize, now: Ms) {
+    pub(super) fn clear_verdicts(&mut self, m: usize, now: Ms) {
         let master = &mut self.masters[m];
         master.o_down_since = None;
         master.failover = None;

@@ -192,3 +192,26 @@ fn a_group_without_a_master_gets_one_however_late_that_is_noticed() {
     }
     assert_eq!(solo.count("+selected-slave"), 1, "{:?}", solo.events);
 }
+
+#[test]
+fn what_was_said_of_a_master_before_it_was_promoted_again_does_not_make_a_quorum() {
+    let mut solo = Solo::new(3, 2, &[]);
+    solo.kill(&node(0));
+    solo.elect(2, 1);
+    solo.run_to("+elected-leader");
+    solo.infos.insert(node(1), master_info(1, 100));
+    solo.execs.insert(node(1), done());
+    solo.answer_all();
+    assert_eq!((told(&mut solo), solo.count("+odown")), (node(1), 1));
+    // The others have promoted the old master again, while we still reconfigure its replicas.
+    for n in 0..2 {
+        solo.answers.insert(peer(n), (0, "*".into(), 0));
+    }
+    solo.up.insert(node(0));
+    solo.run(200);
+    solo.hello(0, 2, 0, 2);
+    assert_eq!(told(&mut solo), node(0));
+    solo.kill(&node(0));
+    solo.run(1_500);
+    assert_eq!(solo.count("+odown"), 1, "the others see it up: {:?}", solo.events);
+}
