@@ -120,9 +120,9 @@ impl Core {
             Pending::Ignored(_) if value.error_text().is_none() => return,
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
-                let refused = |t: &[u8]| t.starts_with(b"WRONGPASS") || t.starts_with(b"NOAUTH");
-                if value.error_text().is_some_and(refused) {
-                    // A connection without rights is none: both are made anew, in case the password changes.
+                if value.error_text().is_some_and(|text| text.starts_with(b"NOAUTH")) {
+                    // A connection without rights is none: both are made anew, in case the password changes. A wrong
+                    // password alone takes no rights away: who needs none lets everybody in.
                     self.close_link(key, now + self.timers.ping_period);
                 }
             }
