@@ -14,11 +14,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
-use redoubt_wire::resp::number::parse_integer;
 
 use super::backlog::{Backlog, OutputLimit, Reader, ReaderProbe};
 use super::info::{BacklogInfo, ReplicaInfo};
-use super::lineage::{Lineage, Mismatch, REPLID_LEN, ReplId};
+use super::lineage::{Lineage, REPLID_LEN};
 use super::options::ReplicaOptions;
 use super::{Level, LogLine};
 
@@ -69,7 +68,7 @@ impl Default for FeedConfig {
 
 /// Names a replica for as long as it is attached; never used again afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReplicaId(u64);
+pub struct ReplicaId(pub(super) u64);
 
 /// Where our own stream comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,16 +185,16 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) options: ReplicaOptions,
-    peer_ip: String,
+    pub(super) peer_ip: String,
     pub(super) state: State,
     /// Asked with SYNC: knows no offsets and never acknowledges.
     pub(super) pre_psync: bool,
     pub(super) attached_ms: u64,
-    ack_offset: u64,
-    fsynced_offset: u64,
+    pub(super) ack_offset: u64,
+    pub(super) fsynced_offset: u64,
     pub(super) ack_ms: u64,
     /// Acknowledged before the driver reported the end of its payload.
-    early_ack: bool,
+    pub(super) early_ack: bool,
     /// Where the reader is, wherever the reader is.
     pub(super) probe: Option<ReaderProbe>,
     pub(super) soft_limit_since: Option<u64>,
@@ -258,11 +257,11 @@ pub struct Feed {
     pub(super) failing_over: bool,
     /// We were a master before we were started, and wait to hear that we still are: whoever cannot
     /// continue has to wait with us.
-    guarded: bool,
+    pub(super) guarded: bool,
     /// Nothing may be put in the stream for now (CLIENT PAUSE of a failover or shutdown).
     pub(super) paused: bool,
     pub(super) replicas: BTreeMap<ReplicaId, Replica>,
-    next_id: u64,
+    pub(super) next_id: u64,
     pub(super) snapshot: super::schedule::Snapshot,
     /// The next effect must be preceded by SELECT.
     pub(super) select_needed: bool,
@@ -271,7 +270,7 @@ pub struct Feed {
     pub(super) no_replicas_since: u64,
     pub(super) next_tick: u64,
     pub(super) next_ping: u64,
-    stats: SyncStats,
+    pub(super) stats: SyncStats,
     pub(super) rng: StdRng,
     pub(super) outputs: VecDeque<FeedOutput>,
 }
@@ -331,135 +330,6 @@ impl Feed {
     /// What we hold goes on under a new name, so that nobody can continue (DEBUG CHANGE-REPL-ID).
     pub fn renew_history(&mut self) {
         self.lineage.renew(&mut self.rng);
-    }
-
-    /// SYNC or PSYNC. A replica that is accepted gets an id at once, and everything else later by
-    /// `poll_output`. An error is its full text without the leading `-`.
-    pub fn handle_sync(&mut self, now_ms: u64, request: &SyncRequest<'_>) -> Result<ReplicaId, String> {
-        self.refuse_sync(request)?;
-        let mut replica = Replica {
-            options: request.options.clone(),
-            peer_ip: request.peer_ip.to_owned(),
-            state: State::WaitStart,
-            pre_psync: request.psync.is_none(),
-            attached_ms: now_ms,
-            ack_offset: 0,
-            fsynced_offset: 0,
-            ack_ms: now_ms,
-            early_ack: false,
-            probe: None,
-            soft_limit_since: None,
-            stuck_since: None,
-        };
-        self.log(Level::Notice, format!("Replica {} asks for synchronization", replica.name()));
-        let id = ReplicaId(self.next_id);
-        if let Some((replid, offset)) = request.psync {
-            let Some(offset) = parse_integer(offset) else {
-                let name = replica.name();
-                self.log(
-                    Level::Warning,
-                    format!("Replica {name} asks for synchronization but with a wrong offset"),
-                );
-                return Err("ERR value is not an integer or out of range".into());
-            };
-            if let Some(reader) = self.try_partial(&replica, replid, offset) {
-                self.stats.partial_ok += 1;
-                self.next_id += 1;
-                let bytes = match replica.options.capabilities.psync2 {
-                    true => format!("+CONTINUE {}\r\n", self.lineage.replid()).into_bytes(),
-                    false => b"+CONTINUE\r\n".to_vec(),
-                };
-                self.lineage.tell();
-                self.lift_guard(&format!("replica {} continues with it", replica.name()));
-                replica.state = State::Online;
-                replica.probe = Some(reader.probe());
-                self.join(now_ms, id, replica);
-                self.outputs.push_back(FeedOutput::Send { replica: id, bytes });
-                self.outputs.push_back(FeedOutput::StartStream { replica: id, reader });
-                self.refresh_good_replicas(now_ms);
-                return Ok(id);
-            }
-            self.stats.partial_err += u64::from(!replid.starts_with(b"?"));
-        }
-        if self.guarded && !request.options.rdb_only {
-            // It may hold more than we do, which a snapshot of ours would destroy.
-            return Err("NOMASTERLINK Can't SYNC while this former master waits to be confirmed (master-rejoin-guard)".into());
-        }
-        self.stats.full += 1;
-        self.next_id += 1;
-        self.join(now_ms, id, replica);
-        if self.replicas.len() == 1 && self.backlog.is_none() {
-            self.lineage.renew(&mut self.rng);
-            self.create_backlog();
-            let (ours, second) = (self.lineage.replid(), self.lineage.replid2());
-            self.log(
-                Level::Notice,
-                format!("Replication backlog created, my new replication IDs are '{ours}' and '{second}'"),
-            );
-        }
-        self.schedule_full_sync(now_ms, id);
-        Ok(id)
-    }
-
-    /// Adds a replica. What is due once a period counts from when there is somebody to hear it; while there was nobody,
-    /// no timer ran.
-    fn join(&mut self, now_ms: u64, id: ReplicaId, replica: Replica) {
-        if self.replicas.is_empty() {
-            self.next_ping = now_ms + self.config.ping_period_ms;
-        }
-        self.replicas.insert(id, replica);
-    }
-
-    fn refuse_sync(&self, request: &SyncRequest<'_>) -> Result<(), String> {
-        let text = if self.failing_over {
-            "NOMASTERLINK Can't SYNC while failing over"
-        } else if self.upstream == Upstream::Down {
-            "NOMASTERLINK Can't SYNC while not connected with my master"
-        } else if request.pending_output {
-            "ERR SYNC and PSYNC are invalid with pending output"
-        } else if request.options.filter.is_filtered() && !request.options.capabilities.eof {
-            "ERR Filtered replica requires EOF capability"
-        } else {
-            return Ok(());
-        };
-        Err(text.into())
-    }
-
-    fn try_partial(&mut self, replica: &Replica, id: &[u8], offset: i64) -> Option<Reader> {
-        let name = replica.name();
-        let decision = self.lineage.can_continue(id, offset, self.backlog.as_deref());
-        let wanted = String::from_utf8_lossy(id);
-        let (ours, second) = (self.lineage.replid(), self.lineage.replid2());
-        match decision {
-            Ok(position) => {
-                let reader = self.backlog.as_ref()?.reader(position)?;
-                let len = self.lineage.offset() - position;
-                self.log(Level::Notice, format!(
-                    "Partial resynchronization request from {name} accepted. Sending {len} bytes of backlog starting from offset {offset}."
-                ));
-                return Some(reader);
-            }
-            Err(Mismatch::UnknownId) if id.starts_with(b"?") => {
-                self.log(Level::Notice, format!("Full resync requested by replica {name}"));
-            }
-            Err(Mismatch::UnknownId) => self.log(Level::Notice, format!(
-                "Partial resynchronization not accepted: Replication ID mismatch (Replica asked for '{wanted}', my replication IDs are '{ours}' and '{second}')"
-            )),
-            Err(Mismatch::BeyondSecond { limit }) => self.log(Level::Notice, format!(
-                "Partial resynchronization not accepted: Requested offset for second ID was {offset}, but I can reply up to {limit}"
-            )),
-            Err(Mismatch::NotInBacklog) => {
-                self.log(Level::Notice, format!(
-                    "Unable to partial resync with replica {name} for lack of backlog (Replica request was: {offset})."
-                ));
-                if u64::try_from(offset).is_ok_and(|offset| offset > self.lineage.offset()) {
-                    self.log(Level::Warning, format!(
-                        "Warning: replica {name} tried to PSYNC with an offset that is greater than the master replication offset."
-                    ));
-                }
-            }
-        }
-        None
     }
 
     /// The driver has written the whole payload, end mark included, to this replica.
@@ -631,27 +501,6 @@ impl Feed {
         self.outputs.push_back(FeedOutput::Append(GETACK));
     }
 
-    /// We were a master before we were started, and others may have gone on without us.
-    pub fn set_guard(&mut self) {
-        if !std::mem::replace(&mut self.guarded, true) {
-            self.log(Level::Warning, "This node was a master before it was started, or fed replicas of its own: it refuses writes until a replica continues with it, a Sentinel confirms it, or REPLICAOF NO ONE says that it is the master (master-rejoin-guard)".into());
-        }
-    }
-
-    /// Whether we wait to hear that we are still the master.
-    pub fn is_guarded(&self) -> bool {
-        self.guarded
-    }
-
-    /// The wait is over, for this reason. Returns whether there was one.
-    pub fn lift_guard(&mut self, reason: &str) -> bool {
-        let guarded = std::mem::take(&mut self.guarded);
-        if guarded {
-            self.log(Level::Notice, format!("This former master waits no longer: {reason}"));
-        }
-        guarded
-    }
-
     /// Refuses new replicas while a FAILOVER hands the mastership over.
     pub fn set_failing_over(&mut self, failing_over: bool) {
         self.failing_over = failing_over;
@@ -741,25 +590,6 @@ impl Feed {
             histlen: span.end - span.start,
             memory_bytes: backlog.memory_bytes(),
         }
-    }
-
-    /// Gives a replica its place in the snapshot that was cut at `position`: FULLRESYNC, and a
-    /// reader that holds everything after the cut.
-    pub(super) fn join_snapshot(&mut self, id: ReplicaId, replid: ReplId, position: u64) -> bool {
-        let Some(replica) = self.replicas.get_mut(&id) else { return false };
-        let Some(reader) = self.backlog.as_ref().and_then(|backlog| backlog.reader(position)) else {
-            return false;
-        };
-        // A client that wants no stream must neither hold the backlog nor be dropped for not reading it.
-        let reader = (!replica.options.rdb_only).then_some(reader);
-        replica.probe = reader.as_ref().map(Reader::probe);
-        replica.state = State::WaitEnd(reader);
-        self.lineage.tell();
-        if !replica.pre_psync {
-            let bytes = format!("+FULLRESYNC {replid} {position}\r\n").into_bytes();
-            self.outputs.push_back(FeedOutput::Send { replica: id, bytes });
-        }
-        true
     }
 
     /// Puts a line out for the log.

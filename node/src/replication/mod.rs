@@ -35,6 +35,7 @@
 //! - **Loading.** `load_starting` when the old data go (at `StartLoad` if parsed from the socket, at
 //!   `PayloadEnd` if from a file, with `replaces: false` for swapdb), then `load_succeeded` or `load_failed`,
 //!   both after `PayloadEnd` or, if the loader fails earlier, at once.
+mod attach;
 pub mod backlog;
 mod cron;
 pub mod failover;
