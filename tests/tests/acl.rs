@@ -188,6 +188,9 @@ async fn the_least_rights_suffice_for_a_failover(node: PathBuf, sentinel: PathBu
         .start(&scratch)
         .await
         .unwrap();
+    // A returning master is corrected after four of the one and the next of the other.
+    let hastened = ["SENTINEL", "DEBUG", "publish-period", "250", "info-period", "1000"];
+    assert_eq!(sentinel.ask::<String>(&hastened).await.unwrap(), "OK");
     wait::until("the Sentinel knows the replica", LIMIT, async || {
         let info = sentinel.info("sentinel").await.unwrap()["master0"].clone();
         if info.contains("status=ok") && info.contains("slaves=1") { Ok(()) } else { Err(info) }
@@ -210,6 +213,27 @@ async fn the_least_rights_suffice_for_a_failover(node: PathBuf, sentinel: PathBu
 #[tokio::test]
 async fn the_least_rights_suffice_for_ours() {
     the_least_rights_suffice_for_a_failover(ours(), Binaries::locate(None, None).unwrap().sentinel).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_no_hindrance_where_none_is_needed() {
+    let scratch = scratch();
+    let master = ServerSpec::with_file("master", &ours(), &LINES).start(&scratch).await.unwrap();
+    let program = Binaries::locate(None, None).unwrap().sentinel;
+    let sentinel = ServerSpec::with_file("sentinel", &program, &[])
+        .line(format!("sentinel monitor m 127.0.0.1 {} 1", master.port()))
+        .line("sentinel auth-user m nobody")
+        .line("sentinel auth-pass m wrong")
+        .start(&scratch)
+        .await
+        .unwrap();
+    let run_id = master.info("server").await.unwrap()["run_id"].clone();
+    wait::until("the Sentinel has read INFO", LIMIT, async || {
+        let fields: Vec<String> = sentinel.ask(&["SENTINEL", "MASTER", "m"]).await.unwrap();
+        if fields.contains(&run_id) { Ok(()) } else { Err(fields.join(" ")) }
+    })
+    .await
+    .unwrap();
 }
 
 /// Rules of all kinds, of which both sides know the commands.

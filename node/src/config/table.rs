@@ -176,6 +176,8 @@ directives! {
     "replica-serve-stale-data" | "slave-serve-stale-data" replica_serve_stale_data: bool = true, YesNo;
     /// Refuses writes of clients on a replica.
     "replica-read-only" | "slave-read-only" replica_read_only: bool = true, YesNo;
+    /// Has a node that starts as a master, and was one with replicas before, refuse writes until a replica continues with it or a Sentinel confirms it. Redoubt's own.
+    "master-rejoin-guard" master_rejoin_guard: bool = false, YesNo;
     /// Order in which Sentinel promotes replicas, lowest first; 0 never.
     "replica-priority" | "slave-priority" replica_priority: u32 = 100, int(0, INT_MAX);
     /// Lists this replica in what Sentinel reports.

@@ -151,6 +151,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("masteruser", "\"sync\""),
     ("replica-serve-stale-data", "no"),
     ("replica-read-only", "no"),
+    ("master-rejoin-guard", "yes"),
     ("replica-priority", "0"),
     ("replica-announced", "no"),
     ("replica-announce-ip", "\"10.0.0.1\""),

@@ -258,17 +258,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a new configuration over, and returns the one that was in force.
-    pub(crate) fn adopt(&mut self, config: Config, running: Option<&mut Session>) -> Config {
-        let previous = std::mem::replace(&mut self.config, config);
-        self.slowlog.trim(self.config.slowlog_max_len as usize);
+    /// Follows a change of the configuration from `previous` to the one in force.
+    pub(super) fn follow_acl_config(&mut self, previous: &Config, running: Option<&mut Session>) {
         self.acl.log.trim(self.config.acllog_max_len as usize);
         self.acl.users.set_all_channels(all_channels(&self.config));
         if self.config.requirepass != previous.requirepass {
             let change = self.acl.users.set_default_password(requirepass(&self.config));
             self.user_changed(running, &change);
         }
-        previous
     }
 
     /// Hands a user's new rules to the sessions that have the old ones. Who listens to what the user

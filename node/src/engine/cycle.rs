@@ -13,8 +13,11 @@ impl Engine {
 
     /// One step of the active expiry cycle on database `db`: looks at the keys that have an
     /// expiry in some buckets and deletes those past it. Returns how many it looked at and
-    /// how many it deleted. On a replica it does nothing.
+    /// how many it deleted. On a replica it looks at those alone that it expires itself.
     pub fn expire_step(&mut self, db: usize, buckets: usize) -> (usize, usize) {
+        if !self.own_expiring.is_empty() && !self.writes_paused() {
+            return self.expire_own(buckets);
+        }
         if !self.may_expire() {
             return (0, 0);
         }

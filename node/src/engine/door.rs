@@ -115,7 +115,7 @@ impl Engine {
     /// Opens the live object at `key` to be changed in place. Follow a real change by `commit`
     /// and `effect`.
     pub fn open(&mut self, db: usize, key: &[u8]) -> Option<ObjectMut<'_>> {
-        self.expire_if_past(db, key);
+        self.expire_before_write(db, key);
         let stamp = self.lru_clock();
         let lfu = self.lfu();
         if lfu {
@@ -143,8 +143,22 @@ impl Engine {
         past
     }
 
+    /// Deletes `key`, which is about to be written, if its time is over: on a writable replica too,
+    /// which otherwise would write to what its readers do not see. Returns whether it was there and
+    /// past its time.
+    pub fn expire_before_write(&mut self, db: usize, key: &[u8]) -> bool {
+        let past = self.expire_if_past(db, key);
+        if past && self.writes_on_replica() {
+            self.expire_now(db, key);
+        }
+        past
+    }
+
     /// Puts `object` at its key, whatever was there before; a new key is announced as such.
     pub fn put(&mut self, db: usize, mut object: Object) {
+        if object.expires() {
+            self.expiry_was_set(db, object.key());
+        }
         object.set_lru(if self.lfu() { super::lru::lfu_initial(self.now_ms) } else { self.lru_clock() });
         if self.events().has(KeyspaceEvents::NEW) {
             let key: Box<[u8]> = Box::from(object.key());
@@ -188,7 +202,7 @@ impl Engine {
 
     /// Takes the live object at `key` out.
     pub fn take(&mut self, db: usize, key: &[u8]) -> Option<Object> {
-        if self.expire_if_past(db, key) {
+        if self.expire_before_write(db, key) {
             return None;
         }
         self.keyspace.remove(db, key)
@@ -204,6 +218,9 @@ impl Engine {
 
     /// Sets or takes away the expiry of the live object at `key`.
     pub fn set_expiry(&mut self, db: usize, key: &[u8], expiry_ms: Option<i64>) -> bool {
+        if expiry_ms.is_some() {
+            self.expiry_was_set(db, key);
+        }
         self.keyspace.set_expiry(db, key, expiry_ms)
     }
 

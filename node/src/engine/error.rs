@@ -61,6 +61,9 @@ errors! {
     WRONG_PASS = redoubt_wire::acl::answers::WRONG_PASSWORD;
     /// Writes on a replica.
     READ_ONLY = "READONLY You can't write against a read only replica.";
+    /// Writes on a master that was one before it was started (`master-rejoin-guard`). The code is the one
+    /// at which clients ask who the master is now, which is what they have to find out.
+    FORMER_MASTER = "READONLY You can't write against a former master that waits to be confirmed: a replica that continues with it, a Sentinel, or REPLICAOF NO ONE does that (master-rejoin-guard).";
     /// `min-replicas-to-write` is not met.
     NO_REPLICAS = "NOREPLICAS Not enough good replicas to write.";
     /// `replica-serve-stale-data no` and the link is down.

@@ -273,6 +273,9 @@ impl Engine {
         if write && !self.is_master() && self.config.replica_read_only {
             return Err(error::READ_ONLY);
         }
+        if write && self.replication.feed.is_guarded() {
+            return Err(error::FORMER_MASTER);
+        }
         if session.in_pubsub()
             && session.protocol == redoubt_wire::resp::reply::Protocol::Resp2
             && !allowed_in_pubsub(command)

@@ -59,14 +59,15 @@ impl Engine {
     }
 
     /// Puts one key in. A replica keeps those whose time is over, since its master will delete
-    /// them; a master leaves them out, and tells the stream if there is one that somebody may
+    /// them, and so does who may become one; a master leaves them out, and tells the stream if there is one that somebody may
     /// continue.
     pub fn load_key(&mut self, key: RdbKey, now_ms: i64) -> Loaded {
         let db = key.db as usize;
         if db >= self.keyspace.databases() {
             return Loaded::Refused;
         }
-        if self.is_master() && key.expiry_ms.is_some_and(|at| at < now_ms) {
+        let expires = self.is_master() && !self.replication.feed.is_guarded();
+        if expires && key.expiry_ms.is_some_and(|at| at < now_ms) {
             if self.effects.wanted() {
                 self.effects.append(db, &[self.expiry_verb(), &key.key]);
                 self.effects.end_unit();

@@ -28,6 +28,7 @@ pub mod keyspace;
 pub mod load;
 pub mod lru;
 pub mod monitor;
+pub mod own_expiry;
 pub mod pause;
 pub mod pubsub;
 pub mod redact;
@@ -47,6 +48,7 @@ use effects::Effects;
 use facts::Facts;
 use keyspace::Keyspace;
 use load::Loading;
+use own_expiry::OwnExpiring;
 use pause::Pauses;
 use pubsub::PubSub;
 use request::{Hole, Output};
@@ -116,6 +118,7 @@ pub struct Engine {
     pub now_ms: i64,
     /// What is held back, and until when.
     pub pauses: Pauses,
+    own_expiring: OwnExpiring,
     watch: WatchIndex,
     /// Clients whose watched keys changed since they were last told.
     dirty_watchers: Vec<ClientId>,
@@ -187,6 +190,7 @@ impl Engine {
             replication,
             now_ms: 0,
             pauses: Pauses::default(),
+            own_expiring: OwnExpiring::default(),
             watch: WatchIndex::default(),
             dirty_watchers: Vec::new(),
             outputs: Vec::new(),
@@ -204,6 +208,15 @@ impl Engine {
             member_seed,
             rng,
         }
+    }
+
+    /// Takes over a configuration, and returns the one that was in force. `running` is the session that is
+    /// not in the registry.
+    pub(crate) fn adopt(&mut self, config: Config, running: Option<&mut Session>) -> Config {
+        let previous = std::mem::replace(&mut self.config, config);
+        self.slowlog.trim(self.config.slowlog_max_len as usize);
+        self.follow_acl_config(&previous, running);
+        previous
     }
 
     /// The keyspace events that are published.

@@ -96,10 +96,10 @@ impl Engine {
         self.pauses.forget_ended(self.now_ms);
     }
 
-    /// Whether writes are held back, and with them everything that would change the dataset by
-    /// itself.
+    /// Whether writes are held back, or refused by a former master that waits to be confirmed, and
+    /// with them everything that would change the dataset by itself.
     pub fn writes_paused(&self) -> bool {
-        self.pauses.holds(self.now_ms).is_some()
+        self.pauses.holds(self.now_ms).is_some() || self.replication.feed.is_guarded()
     }
 }
 

@@ -155,9 +155,26 @@ impl Engine {
         let Restored { replid, offset, db } = *restored;
         match self.config.replicaof {
             Some(_) => self.replication.restore_replica(replid, offset, db),
-            None => self.replication.restore_master(replid, offset),
+            None => {
+                self.replication.restore_master(replid, offset, db);
+                if self.config.master_rejoin_guard {
+                    self.replication.feed.set_guard();
+                }
+            }
         }
         self.settle_stream();
+    }
+
+    /// A Sentinel that speaks for a majority says who is the master: `<run id>,<configuration
+    /// epoch>,<name of the master>,<id of the Sentinel>`. If it is this run of this node, and it waits to
+    /// hear so, it waits no longer.
+    pub fn confirm_master(&mut self, message: &[u8]) {
+        let mut fields = message.splitn(2, |byte| *byte == b',');
+        let (Some(run_id), Some(rest)) = (fields.next(), fields.next()) else { return };
+        if self.is_master() && run_id.eq_ignore_ascii_case(self.facts.process.run_id.as_bytes()) {
+            let who = String::from_utf8_lossy(rest);
+            self.replication.feed.lift_guard(&format!("confirmed by Sentinel ({who})"));
+        }
     }
 
     /// Changed directives that concern replication come into force.
@@ -165,6 +182,9 @@ impl Engine {
         let now_ms = self.monotonic_ms();
         let config = feed_config(&self.config);
         self.replication.feed.set_config(now_ms, config);
+        if !self.config.master_rejoin_guard {
+            self.replication.feed.lift_guard("the directive is off");
+        }
         if let Some(link) = self.replication.link() {
             let LinkConfig { host, port, .. } = link.config().clone();
             let config = self.link_config(&host, port);
@@ -267,5 +287,147 @@ pub(super) fn feed_config(config: &crate::config::Config) -> FeedConfig {
             soft_ms: limit.soft_secs * 1000,
         },
         save_points: !config.save.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::Harness;
+    use crate::persist::rdb::RdbKey;
+
+    const SAVED: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
+    /// A node that was started with an RDB file of a master at offset 99.
+    fn restarted(guard: bool) -> Harness {
+        let mut h = Harness::new();
+        h.engine.config.master_rejoin_guard = guard;
+        h.engine.facts.process.run_id = "c0ffee".into();
+        h.engine.now_ms = h.now_ms;
+        let replid = ReplId::parse(SAVED.as_bytes()).expect("forty characters");
+        h.engine.restore_history(&Restored { replid, offset: 99, db: 3 });
+        let key = |name: &str, expiry_ms| RdbKey {
+            db: 3,
+            key: name.into(),
+            expiry_ms,
+            idle_s: None,
+            freq: None,
+            value: crate::engine::keyspace::object::Value::Bytes(b"v"[..].into()),
+        };
+        h.engine.load_key(key("stays", None), h.now_ms);
+        h.engine.load_key(key("expired", Some(h.now_ms - 1)), h.now_ms);
+        h.engine.settle_stream();
+        h
+    }
+
+    fn waits(h: &mut Harness) -> bool {
+        let waits = h
+            .run("INFO replication")
+            .contains("# Replication\r\nrole:master\r\nmaster_rejoin_guard:waiting\r\n");
+        assert_eq!(waits, h.run("SET k v").starts_with("-READONLY You can't write against a former master"));
+        waits
+    }
+
+    fn asked(h: &mut Harness) -> Vec<String> {
+        let mut sent = Vec::new();
+        while let Some(output) = h.engine.replication.poll_master_output(None) {
+            if let crate::replication::replica::LinkOutput::Send(bytes) = output {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                sent.push(
+                    text.split("\r\n")
+                        .filter(|word| !word.starts_with(['*', '$']))
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                );
+            }
+        }
+        sent
+    }
+
+    /// Follows somebody and shakes hands up to PSYNC.
+    fn psync_of(h: &mut Harness) -> String {
+        h.run("REPLICAOF 10.0.0.1 6379");
+        h.engine.replication.master_connected(0);
+        for line in ["+PONG\r\n", "+OK\r\n", "+OK\r\n"] {
+            asked(h);
+            let _ = h.engine.replication.handle_master_bytes(0, &mut line.as_bytes());
+        }
+        asked(h).pop().expect("PSYNC was sent").trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_former_master_takes_no_writes_until_it_is_confirmed() {
+        let mut h = restarted(true);
+        assert!(waits(&mut h));
+        assert_eq!(h.run("SELECT 3"), "+OK\r\n");
+        assert_eq!(h.run("GET stays"), "$1\r\nv\r\n");
+        assert_eq!(h.run("PUBLISH __sentinel__:confirm another-run,7,mymaster,abc"), ":0\r\n");
+        assert_eq!(h.run("PUBLISH __sentinel__:confirm c0ffee"), ":0\r\n");
+        assert!(waits(&mut h));
+        assert_eq!(h.run("PUBLISH __sentinel__:confirm C0FFEE,7,mymaster,abc"), ":0\r\n");
+        assert!(!waits(&mut h));
+        assert!(!waits(&mut restarted(false)), "by default there is no guard");
+    }
+
+    #[test]
+    fn a_user_confirms_a_former_master_with_replicaof_no_one() {
+        let mut h = restarted(true);
+        assert_eq!(h.run("REPLICAOF NO ONE"), "+OK\r\n");
+        assert!(!waits(&mut h));
+        let mut h = restarted(true);
+        h.engine.config.master_rejoin_guard = false;
+        h.engine.configure_replication();
+        assert!(!waits(&mut h));
+    }
+
+    #[test]
+    fn a_replica_that_continues_confirms_a_former_master_and_no_other_is_fed_before() {
+        let mut h = restarted(true);
+        let other = h.connect();
+        let refusal = "-NOMASTERLINK Can't SYNC while this former master waits to be confirmed (master-rejoin-guard)\r\n";
+        for ahead in ["PSYNC ? -1".to_owned(), format!("PSYNC {SAVED} 101"), "SYNC".to_owned()] {
+            assert_eq!(h.run_as(other, &ahead), refusal, "{ahead}");
+        }
+        assert!(waits(&mut h));
+        assert_eq!(h.run_as(other, &format!("PSYNC {SAVED} 100")), "");
+        assert!(!waits(&mut h));
+    }
+
+    #[test]
+    fn a_snapshot_alone_is_given_at_any_time() {
+        let mut h = restarted(true);
+        let tool = h.connect();
+        h.run_as(tool, "REPLCONF rdb-only 1");
+        assert_eq!(h.run_as(tool, "SYNC"), "");
+        assert!(waits(&mut h));
+    }
+
+    #[test]
+    fn a_former_master_that_waits_continues_under_the_name_that_others_know() {
+        let mut h = restarted(true);
+        h.run("PUBLISH __sentinel__:hello something");
+        h.engine.settle_stream();
+        assert_eq!(
+            h.engine.keyspace.table(3).len(),
+            2,
+            "what has expired may be deleted by the master alone"
+        );
+        assert_eq!(psync_of(&mut h), format!("PSYNC {SAVED} 100"));
+        assert_eq!(h.engine.replication.stream_db(), 3, "the stream goes on where the file says");
+        assert!(h.run("SET k v").starts_with("-READONLY You can't write against a read only replica."));
+    }
+
+    #[test]
+    fn a_restarted_master_that_has_changed_its_data_cannot_go_back() {
+        let mut h = restarted(false);
+        assert_eq!(
+            h.engine.keyspace.table(3).len(),
+            1,
+            "the expired key is gone, and replicas will hear of it"
+        );
+        let own = h.engine.replication.feed.lineage().replid();
+        let psync = psync_of(&mut h);
+        assert!(psync.starts_with(&format!("PSYNC {own} ")), "{psync}");
+        assert!(h.run("INFO replication").contains("master_repl_offset:148\r\n"));
     }
 }

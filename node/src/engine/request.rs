@@ -132,6 +132,8 @@ pub enum Output {
     Acknowledged,
     /// A pause has ended before its time.
     Unpaused,
+    /// FLUSHALL: what is being saved is not wanted any more, neither by the file nor by replicas.
+    FlushedAll,
     /// SHUTDOWN ABORT.
     AbortShutdown,
     /// DEBUG CHANGE-REPL-ID: the history gets a new name, and no second one.

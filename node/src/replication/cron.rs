@@ -101,7 +101,7 @@ impl Feed {
     fn expire_backlog(&mut self, now_ms: u64) {
         let ttl = self.config.backlog_ttl_ms;
         let idle = self.replicas.is_empty() && self.upstream == Upstream::None && self.backlog.is_some();
-        if !idle || ttl == 0 || now_ms.saturating_sub(self.no_replicas_since) <= ttl {
+        if !idle || self.is_guarded() || ttl == 0 || now_ms.saturating_sub(self.no_replicas_since) <= ttl {
             return;
         }
         self.lineage.renew(&mut self.rng);

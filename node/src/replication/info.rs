@@ -129,6 +129,8 @@ pub struct BacklogInfo {
 /// The section `# Replication` of INFO.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicationInfo {
+    /// A former master that waits to be confirmed.
+    pub guarded: bool,
     /// Set on a replica.
     pub upstream: Option<UpstreamInfo>,
     /// Number of replicas, those without a line of their own included.
@@ -159,6 +161,9 @@ impl ReplicationInfo {
             let _ = write!(out, "{name}:{value}\r\n");
         };
         field("role", &if self.upstream.is_some() { "slave" } else { "master" });
+        if self.guarded {
+            field("master_rejoin_guard", &"waiting");
+        }
         if let Some(upstream) = &self.upstream {
             upstream.format(&mut field);
         }
@@ -247,6 +252,7 @@ mod tests {
 
     fn master() -> ReplicationInfo {
         ReplicationInfo {
+            guarded: false,
             upstream: None,
             connected_replicas: 2,
             good_replicas: Some(1),

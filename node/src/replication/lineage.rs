@@ -71,6 +71,8 @@ pub struct Lineage {
     offset: u64,
     /// The former id and the highest PSYNC offset (1-based) that it is valid for.
     second: Option<(ReplId, u64)>,
+    /// Somebody else has learnt the current id.
+    told: bool,
 }
 
 /// Why a replica's wish to continue cannot be granted; decides between two log lines.
@@ -90,7 +92,7 @@ pub enum Mismatch {
 impl Lineage {
     /// A new history at offset zero.
     pub fn new(rng: &mut impl RngCore) -> Lineage {
-        Lineage { replid: ReplId::random(rng), offset: 0, second: None }
+        Lineage { replid: ReplId::random(rng), offset: 0, second: None, told: false }
     }
 
     /// The name of the current history.
@@ -122,17 +124,46 @@ impl Lineage {
     pub fn shift(&mut self, rng: &mut impl RngCore) {
         self.second = Some((self.replid, self.offset + 1));
         self.replid = ReplId::random(rng);
+        self.told = false;
+    }
+
+    /// A replica is told the current id.
+    pub fn tell(&mut self) {
+        self.told = true;
+    }
+
+    /// Whether a new history was begun and nothing has become of it: nothing was written since, and
+    /// nobody knows its name.
+    pub fn is_unused(&self) -> bool {
+        !self.told && self.second.is_some_and(|(_, limit)| limit == self.offset + 1)
+    }
+
+    /// The id under which others know what we hold: the former one while the new history is unused.
+    pub fn known_replid(&self) -> ReplId {
+        if self.is_unused() { self.replid2() } else { self.replid }
+    }
+
+    /// Goes back to the former history if the new one is unused. So a master that was restarted, or
+    /// promoted for a moment, can continue with whoever goes on under the name that all know.
+    /// Returns whether it did.
+    pub fn take_back(&mut self) -> bool {
+        let unused = self.is_unused();
+        if unused {
+            self.adopt(self.replid2(), self.offset);
+        }
+        unused
     }
 
     /// A new history that shares nothing with the old one; the offset stays, as it only ever grows.
     pub fn renew(&mut self, rng: &mut impl RngCore) {
         self.replid = ReplId::random(rng);
         self.second = None;
+        self.told = false;
     }
 
     /// A full synchronization ended: the history is now the master's, at the offset of its snapshot.
     pub fn adopt(&mut self, replid: ReplId, offset: u64) {
-        *self = Lineage { replid, offset, second: None };
+        *self = Lineage { replid, offset, second: None, told: true };
     }
 
     /// The master continues our history under `replid`. Returns whether that is a new name, in
@@ -143,6 +174,7 @@ impl Lineage {
         }
         self.second = Some((self.replid, self.offset + 1));
         self.replid = replid;
+        self.told = true;
         true
     }
 
@@ -157,6 +189,7 @@ impl Lineage {
     pub fn restore_master(&mut self, saved: ReplId, saved_offset: u64) {
         self.second = Some((saved, saved_offset + 1));
         self.offset += saved_offset;
+        self.told = false;
     }
 
     /// Decides PSYNC `<id> <wanted>`, where `wanted` is the 1-based offset of the next byte that the
@@ -258,6 +291,26 @@ mod tests {
         assert_eq!(lineage.second_offset(), -1);
         assert!(lineage.continue_as(new));
         assert_eq!((lineage.replid(), lineage.replid2(), lineage.second_offset()), (new, old, 10));
+    }
+
+    #[test]
+    fn a_new_history_that_nothing_became_of_is_taken_back() {
+        let rng = &mut StdRng::seed_from_u64(7);
+        let mut lineage = Lineage::new(rng);
+        assert!(!lineage.take_back(), "there is nothing to go back to");
+        let old = lineage.replid();
+        lineage.advance(60);
+        lineage.shift(rng);
+        assert_eq!(lineage.known_replid(), old);
+        assert!(lineage.take_back());
+        assert_eq!((lineage.replid(), lineage.offset(), lineage.second_offset()), (old, 60, -1));
+        lineage.shift(rng);
+        lineage.advance(1);
+        assert!(!lineage.take_back(), "something was written");
+        lineage.shift(rng);
+        lineage.tell();
+        assert!(!lineage.take_back(), "somebody knows it");
+        assert_eq!(lineage.known_replid(), lineage.replid());
     }
 
     #[test]

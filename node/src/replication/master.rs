@@ -256,6 +256,9 @@ pub struct Feed {
     pub(super) upstream: Upstream,
     /// A FAILOVER is handing the mastership over.
     pub(super) failing_over: bool,
+    /// We were a master before we were started, and wait to hear that we still are: whoever cannot
+    /// continue has to wait with us.
+    guarded: bool,
     /// Nothing may be put in the stream for now (CLIENT PAUSE of a failover or shutdown).
     pub(super) paused: bool,
     pub(super) replicas: BTreeMap<ReplicaId, Replica>,
@@ -284,6 +287,7 @@ impl Feed {
             backlog: None,
             upstream: Upstream::None,
             failing_over: false,
+            guarded: false,
             paused: false,
             replicas: BTreeMap::new(),
             next_id: 0,
@@ -365,6 +369,8 @@ impl Feed {
                     true => format!("+CONTINUE {}\r\n", self.lineage.replid()).into_bytes(),
                     false => b"+CONTINUE\r\n".to_vec(),
                 };
+                self.lineage.tell();
+                self.lift_guard(&format!("replica {} continues with it", replica.name()));
                 replica.state = State::Online;
                 replica.probe = Some(reader.probe());
                 self.join(now_ms, id, replica);
@@ -374,6 +380,10 @@ impl Feed {
                 return Ok(id);
             }
             self.stats.partial_err += u64::from(!replid.starts_with(b"?"));
+        }
+        if self.guarded && !request.options.rdb_only {
+            // It may hold more than we do, which a snapshot of ours would destroy.
+            return Err("NOMASTERLINK Can't SYNC while this former master waits to be confirmed (master-rejoin-guard)".into());
         }
         self.stats.full += 1;
         self.next_id += 1;
@@ -621,6 +631,27 @@ impl Feed {
         self.outputs.push_back(FeedOutput::Append(GETACK));
     }
 
+    /// We were a master before we were started, and others may have gone on without us.
+    pub fn set_guard(&mut self) {
+        if !std::mem::replace(&mut self.guarded, true) {
+            self.log(Level::Warning, "This node was a master before it was started, or fed replicas of its own: it refuses writes until a replica continues with it, a Sentinel confirms it, or REPLICAOF NO ONE says that it is the master (master-rejoin-guard)".into());
+        }
+    }
+
+    /// Whether we wait to hear that we are still the master.
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    /// The wait is over, for this reason. Returns whether there was one.
+    pub fn lift_guard(&mut self, reason: &str) -> bool {
+        let guarded = std::mem::take(&mut self.guarded);
+        if guarded {
+            self.log(Level::Notice, format!("This former master waits no longer: {reason}"));
+        }
+        guarded
+    }
+
     /// Refuses new replicas while a FAILOVER hands the mastership over.
     pub fn set_failing_over(&mut self, failing_over: bool) {
         self.failing_over = failing_over;
@@ -721,6 +752,7 @@ impl Feed {
         let reader = (!replica.options.rdb_only).then_some(reader);
         replica.probe = reader.as_ref().map(Reader::probe);
         replica.state = State::WaitEnd(reader);
+        self.lineage.tell();
         if !replica.pre_psync {
             let bytes = format!("+FULLRESYNC {replid} {position}\r\n").into_bytes();
             self.outputs.push_back(FeedOutput::Send { replica: id, bytes });

@@ -89,10 +89,11 @@ impl Replication {
     }
 
     /// A master was restarted, likewise. To be called before anything is appended to the stream
-    /// (keys that expired while it was down).
-    pub fn restore_master(&mut self, replid: ReplId, offset: u64) {
+    /// (the deletion of keys that expired while it was down).
+    pub fn restore_master(&mut self, replid: ReplId, offset: u64, db: u32) {
         self.feed.lineage.restore_master(replid, offset);
         self.feed.create_backlog();
+        self.stream = StreamReader::at_db(db);
     }
 
     /// REPLICAOF: follows a master. Our own replicas stay until we know whether they have to go.
@@ -106,10 +107,12 @@ impl Replication {
                     "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer."
                         .into(),
                 );
-                // A master's own stream announces its database after every change of hands.
-                if !self.restored {
+                // A master's own stream announces its database after every change of hands. Where we go
+                // back to the history before, its stream goes on where we left it.
+                if !self.feed.lineage.take_back() && !self.restored {
                     self.stream = StreamReader::default();
                 }
+                self.feed.lift_guard("it follows another master");
                 true
             }
         };
@@ -362,6 +365,7 @@ impl Replication {
     pub fn info(&self, now_ms: u64, settings: ReplicaSettings) -> ReplicationInfo {
         let lineage = self.feed.lineage();
         ReplicationInfo {
+            guarded: self.feed.is_guarded(),
             upstream: self.link.as_ref().map(|link| self.upstream_info(now_ms, link, settings)),
             connected_replicas: self.feed.replica_count(),
             good_replicas: self.feed.good_replicas(),

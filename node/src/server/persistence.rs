@@ -216,11 +216,11 @@ impl Shared {
         if core.saving() || core.engine.loading != Loading::No {
             return false;
         }
-        if saving.scheduled {
-            return true;
-        }
         if core.engine.save_failed && now_ms - saving.last_try_ms < RETRY_SECS * 1000 {
             return false;
+        }
+        if saving.scheduled {
+            return true;
         }
         let seconds = (now_ms - core.engine.facts.persistence.last_save_ms) / 1000;
         let dirty = core.engine.stats.dirty;
@@ -440,6 +440,7 @@ impl Core {
     /// Where in the history of writes the dataset stands, for the notes of an RDB.
     pub fn replication_place(&self) -> Option<Place> {
         let replication = &self.engine.replication;
+        let lineage = replication.feed.lineage();
         let stream_db = match replication.link() {
             // A replica goes on where its master's stream was.
             Some(link) if link.is_resumable() => i64::from(replication.stream_db()),
@@ -447,11 +448,13 @@ impl Core {
             // Where no database is selected the next effect selects one, so that any will do.
             None => {
                 replication.feed.backlog()?;
-                self.engine.effects.selected().unwrap_or(0) as i64
+                match lineage.is_unused() {
+                    true => i64::from(replication.stream_db()),
+                    false => self.engine.effects.selected().unwrap_or(0) as i64,
+                }
             }
         };
-        let lineage = replication.feed.lineage();
-        Some(Place { stream_db, id: lineage.replid().to_string(), offset: lineage.offset() as i64 })
+        Some(Place { stream_db, id: lineage.known_replid().to_string(), offset: lineage.offset() as i64 })
     }
 }
 

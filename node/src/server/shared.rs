@@ -161,6 +161,11 @@ impl Shared {
                 // The master's stream may have been held back.
                 self.replication.notify_one();
             }
+            Output::FlushedAll => {
+                core.call_off_save();
+                // A crash must not bring back what was deleted as a whole.
+                core.saving.scheduled |= !core.engine.config.save.is_empty();
+            }
             Output::AbortShutdown => drop(self.control.send(Control::AbortShutdown)),
             Output::Log(text) => redoubt_wire::warning!("{text}"),
             Output::ChangeReplicationId => core.engine.replication.feed.renew_history(),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use redoubt_wire::acl::Users;
 use redoubt_wire::directives::{CommandLine, Directive};
+use redoubt_wire::replace::{Recovered, recover};
 use redoubt_wire::{log, notice, warning};
 
 use super::listener::Listeners;
@@ -66,13 +67,15 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     let command_line = CommandLine::parse(args);
+    // A file that is not there is the next line's to complain about.
+    let config_file = command_line.config_file.as_ref().and_then(|file| std::fs::canonicalize(file).ok());
+    let recovered = match &config_file {
+        Some(file) => recover(file).map_err(|e| format!("{}: {e}", file.display()))?,
+        None => None,
+    };
     let directives = command_line.load(&mut std::io::stdin().lock()).map_err(|e| format!("\n{e}"))?;
     let loaded = Config::load(&directives).map_err(|e| format!("\n{e}"))?;
     let mut config = loaded.config;
-    let config_file = match &command_line.config_file {
-        Some(file) => Some(std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?),
-        None => None,
-    };
     enter(&config.dir, &directives)?;
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
     let users = acl::origin(&config, &loaded.users).users(&CATALOG).map_err(|why| format!("\n{why}"))?;
@@ -85,6 +88,12 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     if config_file.is_none() {
         warning!(
             "Warning: no config file specified, using the default config. In order to specify a config file use redoubt-node /path/to/redis.conf"
+        );
+    }
+    if let Some(Recovered { found_text }) = recovered {
+        warning!(
+            "CONFIG REWRITE was interrupted; its text is in force, and what stood in the file was kept as {}",
+            found_text.display()
         );
     }
     for warning in &loaded.warnings {
@@ -153,7 +162,15 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
     engine.facts.cpu = facts::cpu_now;
     engine.facts.persistence.last_save_ms = now_ms;
     engine.memory_used = crate::memory::used;
-    engine.loading = Loading::Exclusive;
+    if engine.config.master_rejoin_guard
+        && engine.is_master()
+        && replication::lineage_file::path(&engine.config).exists()
+    {
+        engine.replication.feed.set_guard();
+    }
+    if Path::new(&engine.config.dbfilename).exists() {
+        engine.loading = Loading::Exclusive;
+    }
     let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));

@@ -4,6 +4,9 @@
 //! process that restarts is seen within one interval, and one that is gone costs one refused
 //! connection per interval. An attempt that hangs gives way to another several times within
 //! down-after, so that one lost packet is not taken for a lost process.
+//!
+//! A host name is looked up with every attempt, but no attempt waits for the answer: it goes to the
+//! address known so far, and is made anew if the name turns out to have moved.
 
 use super::link::{Channel, ConnId, ConnState, LinkKey, Pending};
 use super::model::{FailoverState, MasterId, Target};

@@ -422,8 +422,9 @@ impl Core {
         }
     }
 
+    /// Masters stand in the order of their ids, which count up.
     fn index(&self, id: MasterId) -> Option<usize> {
-        self.masters.iter().position(|m| m.id == id)
+        self.masters.binary_search_by_key(&id, |m| m.id).ok()
     }
 
     fn index_by_name(&self, name: &str) -> Option<usize> {

@@ -57,11 +57,39 @@ impl Nemesis {
         if scenario == Scenario::Outage {
             self.outage(world);
         }
-        for _ in 0..self.rng.random_range(1..=3) {
+        if self.rng.random_ratio(3, 4) {
+            self.end_master(world);
+        }
+        for _ in 0..self.rng.random_range(0..=2) {
             self.fault(world);
         }
-        let pause = self.span(1, 50);
+        let pause = self.span(1, 30);
         self.let_pass(world, pause);
+    }
+
+    /// A master is gone for long enough to be replaced.
+    fn end_master(&mut self, world: &mut World) {
+        let alive = |n: &usize| world.nodes[*n].of.is_none() && world.nodes[*n].life == Life::Running;
+        let masters: Vec<usize> = (0..world.nodes.len()).filter(alive).collect();
+        if masters.is_empty() {
+            return;
+        }
+        let n = masters[self.rng.random_range(0..masters.len())];
+        let span = self.span(12, 40);
+        match self.rng.random_range(0..4) {
+            0 => {
+                world.stop_node(n);
+                self.later(world, span, Cure::ContinueNode(n));
+            }
+            1 => {
+                world.lose_node(n);
+                self.later(world, span, Cure::ReturnNode(n));
+            }
+            _ => {
+                world.kill_node(n);
+                self.later(world, span, Cure::StartNode(n));
+            }
+        }
     }
 
     /// A span from `least` to `most` tenths of the unit.

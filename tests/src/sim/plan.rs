@@ -134,7 +134,7 @@ impl Plan {
             0..7 => 1,
             _ => rng.random_range(2..=4),
         };
-        let replicas = if outage { 1 + usize::from(rng.random_ratio(1, 3)) } else { rng.random_range(1..=4) };
+        let replicas = if outage { 1 + usize::from(rng.random_ratio(1, 3)) } else { rng.random_range(1..=5) };
         let mut plan = Plan::calm(seed, count, replicas + 1);
         plan.masters = masters;
         // A Sentinel that knows no other is a majority by itself; the rules are about complete deployments.
@@ -166,7 +166,7 @@ impl Plan {
         plan.lookup = *pick(&mut rng, &[MS, 50 * MS, 3 * SECOND]) / scale;
         plan.lag = *pick(&mut rng, &[MS, 10 * MS, SECOND]) / scale;
         plan.sync = *pick(&mut rng, &[30 * MS, 300 * MS, 5 * SECOND]) / scale;
-        plan.rounds = if outage { rng.random_range(3..8) } else { rng.random_range(10..30) };
+        plan.rounds = if outage { rng.random_range(3..8) } else { rng.random_range(10..60) };
         plan
     }
 

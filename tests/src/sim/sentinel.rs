@@ -312,7 +312,7 @@ impl World {
                 Output::Reply { client, bytes } => self.reply(s, client, &bytes),
                 Output::Publish { channel, message } => self.published(s, &channel, message),
                 Output::Persist { seq, lines } => self.persist(s, seq, lines),
-                Output::Resolve { host } => self.look_up(s, host, None),
+                Output::Resolve { host } => self.look_up(s, host),
                 Output::Exit { .. } => self.crash_sentinel(s),
                 Output::Log { text, .. } => {
                     if self.verbose {
@@ -327,35 +327,18 @@ impl World {
     }
 
     fn connect(&mut self, s: usize, conn: ConnId, addr: &Addr) {
-        if addr.host != addr.ip && self.plan.hostnames {
-            return self.look_up(s, addr.host.clone(), Some(conn));
-        }
         match self.host_at(&addr.ip) {
             Some(to) => self.connect_to(s, conn, to),
             None => self.fail_to_connect(s, conn),
         }
     }
 
-    /// Asks the name server, which takes its time and does not always answer.
-    fn look_up(&mut self, s: usize, host: String, then: Option<ConnId>) {
+    /// Asks the name server, which takes its time and does not always know.
+    fn look_up(&mut self, s: usize, host: String) {
         let at = self.now + self.rng.random_range(0..=self.plan.lookup);
-        let known = self.node_at(&host).filter(|_| !self.rng.random_ratio(1, 50));
-        let event = Event::LookedUp { sentinel: s, life: self.sentinels[s].lives, host, node: known, then };
+        let node = self.node_at(&host).filter(|_| !self.rng.random_ratio(1, 50));
+        let event = Event::LookedUp { sentinel: s, life: self.sentinels[s].lives, host, node };
         self.queue.push(at, event);
-    }
-
-    /// The name server's answer.
-    pub(super) fn looked_up(&mut self, s: usize, host: String, node: Option<usize>, then: Option<ConnId>) {
-        let ip = node.map(|n| self.node_ip(n));
-        match (then, node) {
-            (None, _) => self.input(s, Input::Resolved { host, ip }),
-            (Some(conn), Some(n)) => {
-                self.input(s, Input::Resolved { host, ip });
-                let to = self.host_of_node(n);
-                self.connect_to(s, conn, to);
-            }
-            (Some(conn), None) => self.fail_to_connect(s, conn),
-        }
     }
 
     fn send(&mut self, s: usize, conn: ConnId, commands: Vec<Command>) {

@@ -79,6 +79,12 @@ struct Entry<E> {
     event: E,
 }
 
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Queue::new()
+    }
+}
+
 impl<E> Queue<E> {
     /// An empty queue.
     pub fn new() -> Self {

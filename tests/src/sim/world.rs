@@ -7,7 +7,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use redoubt_sentinel::core::link::ConnId;
+use redoubt_sentinel::core::Input;
 use redoubt_wire::resp::reply::Protocol;
 use redoubt_wire::resp::value::Value;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub(super) enum Event {
     /// A Sentinel's write ends.
     Written { sentinel: usize, life: u32 },
     /// The name server answers.
-    LookedUp { sentinel: usize, life: u32, host: String, node: Option<usize>, then: Option<ConnId> },
+    LookedUp { sentinel: usize, life: u32, host: String, node: Option<usize> },
 }
 
 /// An event that a Sentinel published.
@@ -191,10 +191,9 @@ impl World {
             Event::Written { sentinel, life } if self.sentinels[sentinel].lives == life => {
                 self.write_ends(sentinel);
             }
-            Event::LookedUp { sentinel, life, host, node, then }
-                if self.sentinels[sentinel].lives == life =>
-            {
-                self.looked_up(sentinel, host, node, then);
+            Event::LookedUp { sentinel, life, host, node } if self.sentinels[sentinel].lives == life => {
+                let ip = node.map(|n| self.node_ip(n));
+                self.input(sentinel, Input::Resolved { host, ip });
             }
             Event::Written { .. } | Event::LookedUp { .. } => {}
         }

@@ -91,6 +91,8 @@ pub struct Entry {
 
 /// So far back an entry is looked for that a denial adds to.
 const LOOK_BACK: usize = 10;
+/// Bytes kept of an object's or a user's name, which a client may make as long as a request.
+const NAME_BYTES: usize = 1024;
 /// So long after its last denial an entry takes one more, in ms.
 const TOGETHER_MS: i64 = 60_000;
 
@@ -103,7 +105,11 @@ pub struct Log {
 
 impl Log {
     /// Enters a denial at Unix time `now_ms`, and keeps no more than `limit` entries.
-    pub fn add(&mut self, event: Event, now_ms: i64, limit: usize) {
+    pub fn add(&mut self, mut event: Event, now_ms: i64, limit: usize) {
+        for name in [&mut event.object, &mut event.user] {
+            name.truncate(NAME_BYTES);
+            name.shrink_to_fit();
+        }
         let fits = |entry: &Entry| {
             let old = &entry.event;
             (old.reason, old.context, &old.object, &old.user)
@@ -184,7 +190,8 @@ mod tests {
         assert_eq!(seen(&log).len(), 2);
         log.add(event("y"), 0, 0);
         assert_eq!(seen(&log), []);
-        log.add(event("z"), 0, 1);
+        log.add(event(&"k".repeat(5000)), 0, 1);
+        assert_eq!(seen(&log)[0].2.len(), NAME_BYTES);
         log.reset();
         assert_eq!(log.entries().len(), 0);
     }

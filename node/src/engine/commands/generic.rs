@@ -9,6 +9,7 @@ use crate::config::KeyspaceEvents;
 use crate::engine::Engine;
 use crate::engine::door::Access;
 use crate::engine::error::{self, CommandError, Handled, SYNTAX};
+use crate::engine::request::Output;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
@@ -303,6 +304,9 @@ fn flush(cx: &mut Cx<'_>, args: &[&[u8]], all: bool, reply: &mut Reply) -> Handl
     let dbs = if all { 0..cx.engine.keyspace.databases() } else { cx.session.db..cx.session.db + 1 };
     for db in dbs {
         cx.engine.flush_db(db);
+    }
+    if all {
+        cx.engine.output(Output::FlushedAll);
     }
     // It is passed on even when there was nothing to flush: a replica may have more than its
     // master knows.

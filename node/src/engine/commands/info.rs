@@ -235,7 +235,7 @@ fn stats(cx: &Cx<'_>, out: &mut Lines) {
         ("latest_fork_usec", &0),
         ("total_forks", &0),
         ("migrate_cached_sockets", &0),
-        ("slave_expires_tracked_keys", &0),
+        ("slave_expires_tracked_keys", &cx.engine.own_expiring.len()),
         ("active_defrag_hits", &0),
         ("active_defrag_misses", &0),
         ("active_defrag_key_hits", &0),

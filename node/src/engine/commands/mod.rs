@@ -175,7 +175,7 @@ impl Cx<'_> {
 
     /// Whether there is a live object at `key`, asked before a write: no hit and no miss.
     pub fn exists_for_write(&mut self, key: &[u8]) -> bool {
-        !self.engine.expire_if_past(self.session.db, key)
+        !self.engine.expire_before_write(self.session.db, key)
             && self.engine.keyspace.find(self.session.db, key).is_some()
     }
 

@@ -24,6 +24,9 @@ pub const ROWS: &[Row] = &[
     (&table::UNSUBSCRIBE, unsubscribe),
 ];
 
+/// On this channel a Sentinel confirms a former master; see [`crate::engine::Engine::confirm_master`].
+const SENTINEL_CONFIRMS: &[u8] = b"__sentinel__:confirm";
+
 const HELP: &[&str] = &[
     "CHANNELS [<pattern>]",
     "    List the channels that have subscribers, or those that match the pattern.",
@@ -111,7 +114,13 @@ fn punsubscribe(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
 /// goes on with that stream's bytes.
 fn publish(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     let receivers = cx.engine.publish(args[1], args[2]);
-    if cx.engine.is_master() && cx.session.class != Class::Master {
+    if args[1] == SENTINEL_CONFIRMS {
+        cx.engine.confirm_master(args[2]);
+    }
+    // A history of which nobody knows has no readers. Without messages of Sentinels in it, it can be
+    // taken back, should this node not stay the master.
+    let heard = !cx.engine.replication.feed.lineage().is_unused();
+    if heard && cx.engine.is_master() && cx.session.class != Class::Master {
         cx.engine.effects.append_bare(args);
     }
     reply.integer(receivers as i64);

@@ -41,6 +41,8 @@ fn replicaof(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
             let text = format!("MASTER MODE enabled (user request from '{client}')");
             cx.engine.replication.feed.log(Level::Notice, text);
             cx.engine.output(Output::RoleChanged);
+        } else {
+            cx.engine.replication.feed.lift_guard(&format!("user request from '{client}'"));
         }
         reply.ok();
         return Ok(());

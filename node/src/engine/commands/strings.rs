@@ -136,9 +136,12 @@ fn set(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
         return Ok(());
     }
     store(cx, key, value, at_ms, keep_ttl);
-    match at_ms {
+    if at_ms.is_some() {
+        cx.note(key, KeyspaceEvents::GENERIC, "expire");
+    }
+    // An instant in milliseconds is what replicas are told anyway: such a command goes to them as it came.
+    match at_ms.filter(|_| !matches!(expire, Some((Expire::PxAt, _)))) {
         Some(at_ms) => {
-            cx.note(key, KeyspaceEvents::GENERIC, "expire");
             cx.effect(&[b"SET", key, value, b"PXAT", itoa::Buffer::new().format(at_ms).as_bytes()]);
         }
         None => {

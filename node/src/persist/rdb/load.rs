@@ -52,20 +52,32 @@ impl RdbLoader {
         let failed = || failed("Fatal error: can't open the RDB file for reading:", path);
         let file = File::open(path).map_err(failed())?;
         let total = file.metadata().map_err(failed())?.len();
-        Self::spawn(file, total, options).map_err(failed())
+        Self::start(file, total, false, options).map_err(failed())
     }
 
-    /// Begins to load what `source` yields, `total` bytes if that is known, zero otherwise.
+    /// Begins to load what `source` yields, `total` bytes if that is known, zero otherwise. The last
+    /// batch is followed by the end only when the source has come to its own: an RDB is not complete
+    /// before whoever sends it says so.
     ///
     /// # Errors
     ///
     /// If no thread can be started.
     pub fn spawn(source: impl Read + Send + 'static, total: u64, options: &ReadOptions) -> io::Result<Self> {
+        Self::start(source, total, true, options)
+    }
+
+    fn start(
+        source: impl Read + Send + 'static,
+        total: u64,
+        to_end: bool,
+        options: &ReadOptions,
+    ) -> io::Result<Self> {
         let (sender, batches) = sync_channel(BATCHES_AHEAD);
         let read = Arc::new(AtomicU64::new(0));
         let parser = Parser {
             reader: RdbReader::new(options),
             batch: Vec::new(),
+            to_end,
             batch_bytes: 0,
             batch_limit: options.batch_bytes.min(BATCH_BYTES_MAX),
             sender,
@@ -110,10 +122,20 @@ impl Drop for RdbLoader {
 struct Parser {
     reader: RdbReader,
     batch: Vec<Item>,
+    /// Reads the source to its end, beyond that of the RDB.
+    to_end: bool,
     batch_bytes: usize,
     batch_limit: usize,
     sender: SyncSender<Batch>,
     read: Arc<AtomicU64>,
+}
+
+/// How far parsing went.
+enum Parsed {
+    /// To the end of the RDB.
+    Whole,
+    /// Until the consumer was gone.
+    Unwanted,
 }
 
 /// The consumer is gone.
@@ -121,7 +143,10 @@ struct Unwanted;
 
 impl Parser {
     fn run(mut self, mut source: impl Read) {
-        let outcome = self.parse(&mut source);
+        let outcome = match self.parse(&mut source) {
+            Ok(Parsed::Whole) if self.to_end => self.read_on(&mut source),
+            other => other.map(drop),
+        };
         // Whatever was understood goes first. If nobody listens any more, nobody minds.
         let _ = self.flush();
         if let Err(error) = outcome {
@@ -129,7 +154,7 @@ impl Parser {
         }
     }
 
-    fn parse(&mut self, source: &mut impl Read) -> Result<(), RdbError> {
+    fn parse(&mut self, source: &mut impl Read) -> Result<Parsed, RdbError> {
         let mut spent = Vec::new();
         loop {
             match self.reader.next()? {
@@ -138,10 +163,10 @@ impl Parser {
                     self.batch.push(item);
                     let full = self.batch.len() >= BATCH_ITEMS || self.batch_bytes >= self.batch_limit;
                     if full && self.flush().is_err() {
-                        return Ok(());
+                        return Ok(Parsed::Unwanted);
                     }
                 }
-                Step::End => return Ok(()),
+                Step::End => return Ok(Parsed::Whole),
                 Step::NeedMore => {
                     let chunk = self.read_chunk(source, spent)?;
                     if chunk.is_empty() {
@@ -149,6 +174,16 @@ impl Parser {
                     }
                     spent = self.reader.feed(chunk);
                 }
+            }
+        }
+    }
+
+    fn read_on(&self, source: &mut impl Read) -> Result<(), RdbError> {
+        let mut chunk = Vec::new();
+        loop {
+            chunk = self.read_chunk(source, chunk)?;
+            if chunk.is_empty() {
+                return Ok(());
             }
         }
     }

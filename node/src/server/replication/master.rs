@@ -23,6 +23,7 @@ use super::super::clock;
 use super::super::outbox::{Mail, Outbox};
 use super::super::shared::{Core, Shared};
 use super::feeding::Job;
+use super::lineage_file::LineageFile;
 use super::load::Loader;
 use super::{snapshot, write_log};
 use crate::engine::execute::Executed;
@@ -90,6 +91,7 @@ struct Driver {
     /// A pause holds the command back; whether it ends its unit.
     held: Option<bool>,
     reply: Reply,
+    lineage_file: LineageFile,
 }
 
 /// A copy of a command, since executing it changes what holds the original.
@@ -132,6 +134,7 @@ impl Driver {
             command: Command::default(),
             held: None,
             reply: Reply::new(Protocol::Resp2),
+            lineage_file: LineageFile::default(),
         }
     }
 
@@ -184,6 +187,7 @@ impl Driver {
         }
         let _ = shared.deliver(&mut core);
         self.keep_client(&mut core);
+        self.lineage_file.update(&core);
         log::set_role(if core.engine.is_master() { log::Role::Master } else { log::Role::Replica });
         let replication = &core.engine.replication;
         self.wants_bytes = replication.link().is_some_and(|link| link.wants_bytes());

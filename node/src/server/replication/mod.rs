@@ -8,6 +8,7 @@
 //! master's snapshot is loaded by a thread of its own (`load.rs`).
 
 pub mod feeding;
+pub mod lineage_file;
 mod load;
 mod master;
 mod snapshot;

@@ -96,6 +96,12 @@ pub(super) fn cut(core: &mut Core, filter: RdbFilter) {
         core.engine.keyspace.abort_cut();
         return;
     };
+    match start.target {
+        SnapshotTarget::Disk => notice!("Background saving started by pid {}", std::process::id()),
+        SnapshotTarget::Sockets { .. } => {
+            notice!("Background RDB transfer started by pid {}", std::process::id());
+        }
+    }
     let cancel = core.snapshot_begun(unix_ms);
     core.feeding.transfer = Some(cancel.clone());
     let takers = start.replicas.into_iter().filter_map(|replica| {

@@ -18,7 +18,7 @@ use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, send};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -173,9 +173,10 @@ impl ReplicaWriter {
 
     /// Queues a chunk of a payload, once there is room for it; waits at most `patience`. Blocks.
     pub fn push_chunk(&self, bytes: &[u8], patience: Duration) -> Pushed {
+        let deadline = Instant::now() + patience;
         let mut state = self.state.lock();
         while !state.closed && state.queued >= QUEUE_BYTES {
-            if self.room.wait_for(&mut state, patience).timed_out() {
+            if self.room.wait_until(&mut state, deadline).timed_out() {
                 return Pushed::Full;
             }
         }
@@ -297,6 +298,25 @@ mod tests {
         assert_eq!(seen, "+FULLRESYNC\r\npayload stream goes on");
         assert_eq!(writer.written(), seen.len() as u64);
         assert_eq!(writer.push_chunk(b"more", Duration::ZERO), Pushed::Gone);
+    }
+
+    #[test]
+    fn patience_ends_however_often_others_try() {
+        let (ours, _theirs) = pair();
+        ours.set_nonblocking(true).expect("a socket");
+        let writer = std::sync::Arc::new(ReplicaWriter::default());
+        writer.join(ours.into());
+        let chunk = vec![b'x'; 64 * 1024];
+        while writer.push_chunk(&chunk, Duration::from_millis(1)) == Pushed::Taken {}
+        let other = writer.clone();
+        let flushing = std::thread::spawn(move || {
+            while !other.state.lock().closed {
+                other.flush();
+            }
+        });
+        assert_eq!(writer.push_chunk(&chunk, Duration::from_millis(50)), Pushed::Full);
+        writer.close();
+        flushing.join().expect("it ends");
     }
 
     #[tokio::test]

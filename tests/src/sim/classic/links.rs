@@ -271,7 +271,7 @@ impl Classic {
 
     /// Changes a node's master, or makes it one. Replies are not looked at.
     pub(super) fn send_slaveof(&mut self, link: LinkId, to: Option<&Addr>) -> bool {
-        if !self.links.get(&link).is_some_and(|l| l.commands.is_some()) {
+        if self.links.get(&link).is_none_or(|l| l.commands.is_none()) {
             return false;
         }
         let (host, port) = match to {

@@ -380,7 +380,7 @@ fn some_data(h: &mut Harness) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     /// A call that the user's rules deny never runs, and one that they allow is never denied; the
     /// same in a transaction.

@@ -158,3 +158,31 @@ fn file_errors_name_path_and_cause() {
     assert!(error.starts_with("Error moving temp DB file to the final destination"), "{error}");
     assert!(!temp_file(&dir).exists());
 }
+
+/// A link gives the end of the RDB before it says that the payload is complete, and may yet break
+/// in between.
+#[test]
+fn a_stream_is_loaded_only_when_its_source_has_ended() {
+    struct Link(io::Cursor<Vec<u8>>, std::sync::mpsc::Receiver<io::Result<usize>>);
+    impl io::Read for Link {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(into)? {
+                0 => self.1.recv().expect("the test says how it ends"),
+                n => Ok(n),
+            }
+        }
+    }
+    for broken in [false, true] {
+        let (sender, end) = std::sync::mpsc::channel();
+        let link = Link(io::Cursor::new(large(10)), end);
+        let loader = RdbLoader::spawn(link, 0, &options()).expect("a thread");
+        let loaded = std::thread::spawn(move || numbers(loader));
+        assert!(!loaded.is_finished(), "nobody has said that this was all");
+        sender
+            .send(if broken { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(0) })
+            .expect("it listens");
+        let (found, error) = loaded.join().expect("it ends");
+        assert!(found.into_iter().eq(0..10));
+        assert_eq!(error.is_some(), broken);
+    }
+}

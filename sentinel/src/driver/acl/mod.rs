@@ -4,86 +4,32 @@
 //! of a Sentinel and its clients. Users live in `user` lines, which are rewritten with the rest of
 //! the state, or in the file that `aclfile` names.
 
+mod catalog;
+mod settings;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rand::RngCore;
 use redoubt_wire::acl::file::{self, Origin};
 use redoubt_wire::acl::{
-    Call, Catalog, Change, ChannelUses, Context, DEFAULT_USER, Denied, Event, KeyUses, Log, Reason, User,
-    Users, answers,
+    Call, Change, ChannelUses, Context, DEFAULT_USER, Denied, Event, KeyUses, Log, Reason, User, Users,
+    answers,
 };
 use redoubt_wire::commands::spec::{ChannelArgs, CommandSpec, Flags};
-use redoubt_wire::directives::Directive;
 use redoubt_wire::replace::replace;
 use redoubt_wire::resp::reply::{Protocol, Reply};
+
+pub use settings::Settings;
+
+use catalog::CATALOG;
 
 use super::clients::Client;
 use super::session::Then;
 use super::{Driver, client_command, command_table};
 use crate::core::timers::Ms;
 use crate::core::{ClientId, StateLine};
-
-/// The Sentinel's commands, as rules speak of them.
-static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let named: Vec<_> = command_table::all().map(|spec| (spec.full_name(), spec.categories())).collect();
-    Catalog::new(named.iter().map(|(name, categories)| (name.as_ref(), *categories)), &[])
-});
-
-/// What the configuration says about users.
-#[derive(Debug)]
-pub struct Settings {
-    /// `aclfile`: the file with all users, if that is where they are.
-    pub file: Option<PathBuf>,
-    /// `acl-pubsub-default`: new users begin with all channels.
-    pub all_channels: bool,
-    /// `acllog-max-len`: entries that the log of denials keeps.
-    pub log_limit: usize,
-    /// The `user` lines.
-    pub lines: Vec<Directive>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { file: None, all_channels: false, log_limit: 128, lines: Vec::new() }
-    }
-}
-
-impl Settings {
-    /// Takes one of these directives; whether it is one.
-    ///
-    /// # Errors
-    /// What is wrong with its arguments.
-    pub(super) fn apply(&mut self, directive: &Directive) -> Result<bool, String> {
-        let args: Vec<&[u8]> = directive.args.iter().map(Vec::as_slice).collect();
-        match (directive.name.as_str(), args.as_slice()) {
-            ("user", _) => self.lines.push(directive.clone()),
-            ("aclfile", [path]) => {
-                let path = String::from_utf8_lossy(path).into_owned();
-                self.file = (!path.is_empty()).then(|| path.into());
-            }
-            ("acl-pubsub-default", [word]) if word.eq_ignore_ascii_case(b"allchannels") => {
-                self.all_channels = true;
-            }
-            ("acl-pubsub-default", [word]) if word.eq_ignore_ascii_case(b"resetchannels") => {
-                self.all_channels = false;
-            }
-            ("acl-pubsub-default", [_]) => {
-                return Err("argument(s) must be one of the following: allchannels, resetchannels".into());
-            }
-            ("acllog-max-len", [limit]) => {
-                let limit = std::str::from_utf8(limit).ok().and_then(|text| text.parse().ok());
-                self.log_limit = limit.ok_or("argument couldn't be parsed into an integer")?;
-            }
-            ("aclfile" | "acl-pubsub-default" | "acllog-max-len", _) => {
-                return Err("wrong number of arguments".into());
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
 
 /// The users and what they were denied.
 #[derive(Debug)]
