@@ -71,6 +71,11 @@ fn commands_of_connections_answer_as_in_redis() {
     let commands = names.iter().filter(|n| !n.contains('|')).count();
     assert_eq!(text(&say("COMMAND COUNT")), commands.to_string());
     assert!(names.iter().any(|n| n == "client|setinfo") && names.iter().any(|n| n == "sentinel|masters"));
+    let help = texts(&say("CLIENT HELP"));
+    for sub in names.iter().filter_map(|n| n.strip_prefix("client|")) {
+        let word = sub.to_uppercase();
+        assert!(help.iter().any(|line| line.split(' ').next() == Some(&word)), "CLIENT HELP lacks {word}");
+    }
     assert!(matches!(say("COMMAND DOCS client|setinfo get"), Value::Array(docs) if docs.len() == 2));
     assert!(matches!(say("COMMAND DOCS sentinel"), Value::Array(docs) if docs.len() == 2));
     let Value::Map(hello) = say("HELLO 3") else { panic!("no map") };

@@ -1,6 +1,6 @@
-//! What more than one program of the suite speaks: RESP in both directions, the directive
-//! syntax of configuration files and how such a file is rewritten, access control lists, hash slots, glob patterns, and the
-//! format of log lines.
+//! What more than one program of the suite speaks: RESP in both directions, descriptions of commands, the
+//! directive syntax of configuration files and how such a file is rewritten, access control lists, hash
+//! slots, glob patterns, and the format of log lines.
 //!
 //! Nothing here does network I/O. The parsers take bytes and return values or typed
 //! errors; they never panic on input and never allocate by a length that a peer

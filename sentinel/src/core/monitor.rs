@@ -123,8 +123,8 @@ impl Core {
             Pending::Ignored(name) => {
                 self.note_error(key, name, &value);
                 if value.error_text().is_some_and(|text| text.starts_with(b"NOAUTH")) {
-                    // A connection without rights is none: both are made anew, in case the password changes.
-                    // A refused AUTH alone proves nothing, as where no password is needed any more.
+                    // A connection without rights is none: both are made anew, in case the password changes. A wrong
+                    // password alone takes no rights away: who needs none lets everybody in.
                     self.close_link(key, now + self.timers.ping_period);
                 }
             }

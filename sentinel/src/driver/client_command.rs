@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use redoubt_wire::commands::client_help::client_help;
 use redoubt_wire::commands::spec::CommandSpec;
 use redoubt_wire::resp::number::parse_integer;
 use redoubt_wire::resp::reply::Reply;
@@ -9,53 +10,12 @@ use redoubt_wire::resp::reply::Reply;
 use super::Driver;
 use super::acl::Acl;
 use super::clients::{Client, ReplyMode};
+use super::command_table::CLIENT;
 use super::session::Then;
 use crate::core::ClientId;
 use crate::core::timers::Ms;
 
 pub(super) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-const HELP: &[&str] = &[
-    "CACHING (YES|NO)",
-    "    Say whether the keys of the next command are tracked.",
-    "GETNAME",
-    "    Tell the name of this connection.",
-    "GETREDIR",
-    "    Tell where invalidation messages are sent.",
-    "ID",
-    "    Tell the number of this connection.",
-    "INFO",
-    "    Describe this connection.",
-    "KILL <ip:port>",
-    "    Close the connection from this address.",
-    "KILL <filter> <value> [<filter> <value> ...]",
-    "    Close all connections that every filter fits. Filters are:",
-    "    * ID <client-id>",
-    "    * ADDR <ip:port>, the client's address",
-    "    * LADDR <ip:port>, the address it connected to",
-    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-    "    * USER <username>",
-    "    * SKIPME (YES|NO), spare this connection (default: yes)",
-    "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)|ID <client-id> [<client-id> ...]]",
-    "    Describe all connections, those of a type, or those with these numbers.",
-    "NO-EVICT (ON|OFF)",
-    "    Exempt this connection from eviction.",
-    "PAUSE <timeout> [WRITE|ALL]",
-    "    Hold back all commands, or what is published, for so many milliseconds.",
-    "REPLY (ON|OFF|SKIP)",
-    "    Say which commands of this connection are answered.",
-    "SETINFO (LIB-NAME|LIB-VER) <value>",
-    "    Tell the name or the version of the client library.",
-    "SETNAME <name>",
-    "    Name this connection.",
-    "TRACKING (ON|OFF) [REDIRECT <client-id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
-    "    Turn the tracking of keys on or off. A Sentinel has no keys.",
-    "TRACKINGINFO",
-    "    Describe the tracking of this connection.",
-    "UNBLOCK <client-id> [TIMEOUT|ERROR]",
-    "    Wake a connection that waits in a blocking command.",
-    "UNPAUSE",
-    "    End a pause.",
-];
 const SYNTAX: &str = "ERR syntax error";
 
 /// Names travel in lists that are split at blanks.
@@ -197,7 +157,7 @@ impl Driver {
             ("list", options) => self.list(options, now).map(|text| reply.verbatim("txt", text.as_bytes())),
             ("kill", options) => return self.kill(id, options, reply),
             _ => {
-                redoubt_wire::commands::help("client", HELP.iter().copied(), &mut reply);
+                client_help(&CLIENT, &mut reply);
                 Ok(())
             }
         };

@@ -23,7 +23,7 @@ use crate::core::SENTINEL;
 const ON_CONNECTIONS: Flags = flags![NOSCRIPT LOADING STALE SENTINEL];
 
 /// `CLIENT`, without what concerns keys.
-static CLIENT: CommandSpec = command(
+pub(super) static CLIENT: CommandSpec = command(
     "client",
     -2,
     Group::Connection,

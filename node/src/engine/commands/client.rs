@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use redoubt_wire::acl::Users;
+use redoubt_wire::commands::client_help::client_help;
 use redoubt_wire::resp::reply::Reply;
 
 use super::args::{self, is};
-use super::help::{container, help};
+use super::help::container;
 use super::{Cx, Row, table};
 use crate::engine::Engine;
 use crate::engine::error::{CommandError, Handled, SYNTAX};
@@ -19,7 +20,7 @@ pub const ROWS: &[Row] = &[
     (&table::CLIENT, container),
     (&table::CLIENT_GETNAME, getname),
     (&table::CLIENT_GETREDIR, getredir),
-    (&table::CLIENT_HELP, |_, args, reply| help(args, HELP, reply)),
+    (&table::CLIENT_HELP, help),
     (&table::CLIENT_ID, id),
     (&table::CLIENT_INFO, info),
     (&table::CLIENT_KILL, kill),
@@ -35,46 +36,11 @@ pub const ROWS: &[Row] = &[
     (&table::CLIENT_UNPAUSE, unpause),
 ];
 
-const HELP: &[&str] = &[
-    "GETNAME",
-    "    Tell the name of this connection.",
-    "GETREDIR",
-    "    Tell where invalidation messages are sent: -1, as there is no tracking.",
-    "ID",
-    "    Tell the number of this connection.",
-    "INFO",
-    "    Describe this connection.",
-    "KILL <ip:port>",
-    "    Close the connection from this address.",
-    "KILL <filter> <value> [<filter> <value> ...]",
-    "    Close all connections that every filter fits. Filters are:",
-    "    * ID <client-id>",
-    "    * ADDR <ip:port>, the client's address",
-    "    * LADDR <ip:port>, the address it connected to",
-    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-    "    * USER <username>",
-    "    * SKIPME (YES|NO), spare this connection (default: yes)",
-    "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)|ID <client-id> [<client-id> ...]]",
-    "    Describe all connections, those of a type, or those with these numbers.",
-    "NO-EVICT (ON|OFF)",
-    "    Exempt this connection from eviction.",
-    "NO-TOUCH (ON|OFF)",
-    "    Let the reads of this connection leave keys' access times alone.",
-    "PAUSE <timeout> [WRITE|ALL]",
-    "    Hold back all commands, or those that write, for so many milliseconds.",
-    "REPLY (ON|OFF|SKIP)",
-    "    Say which commands of this connection are answered.",
-    "SETINFO (LIB-NAME|LIB-VER) <value>",
-    "    Tell the name or the version of the client library.",
-    "SETNAME <name>",
-    "    Name this connection.",
-    "TRACKINGINFO",
-    "    Describe the tracking of this connection.",
-    "UNBLOCK <client-id> [TIMEOUT|ERROR]",
-    "    Wake a connection that waits in a blocking command.",
-    "UNPAUSE",
-    "    End a pause.",
-];
+/// CLIENT HELP.
+fn help(_: &mut Cx<'_>, _: &[&[u8]], reply: &mut Reply) -> Handled {
+    client_help(&table::CLIENT, reply);
+    Ok(())
+}
 
 /// A client's class as TYPE filters know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -441,6 +407,7 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use super::table;
     use crate::engine::pause::Reason;
     use crate::engine::request::Output;
     use crate::engine::testing::Harness;
@@ -458,6 +425,16 @@ mod tests {
         assert_eq!(h.run_as(other, "CLIENT LIST ID 1 7").matches("id=").count(), 1);
         assert_eq!(h.run("CLIENT LIST TYPE pubsub"), "$0\r\n\r\n");
         assert_eq!(h.run("CLIENT LIST TYPE x"), "-ERR Unknown client type 'x'\r\n");
+    }
+
+    #[test]
+    fn help_tells_of_every_subcommand() {
+        let help = Harness::new().run("CLIENT HELP");
+        for sub in table::CLIENT.subcommands {
+            let word = format!("\r\n+{}", sub.name.to_uppercase());
+            let ends = |rest: &str| rest.starts_with([' ', '\r']);
+            assert!(help.split(&word).skip(1).any(ends), "{word} is missing: {help}");
+        }
     }
 
     #[test]
