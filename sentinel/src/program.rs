@@ -15,13 +15,14 @@ use redoubt_wire::directives::{CommandLine, Directive};
 use redoubt_wire::{log, notify, replace};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::core::Core;
 use crate::core::config::Config;
+use crate::core::{Core, ScriptCall};
 use crate::driver::acl::Acl;
 use crate::driver::info::Facts;
 use crate::driver::listener::Listeners;
 use crate::driver::settings::Settings;
-use crate::driver::{Driver, Event, Events, resolver, state_file};
+use crate::driver::state_file::{self, ScriptsFile};
+use crate::driver::{Driver, Event, Events, resolver};
 
 const USAGE: &str = "usage: redoubt-sentinel FILE [--name value ...]\n\n\
     FILE holds the configuration and takes the state: it must exist and be writable. It is\n\
@@ -124,7 +125,7 @@ fn open_log(settings: &Settings) -> Result<(), String> {
 }
 
 async fn serve(
-    config: Config,
+    mut config: Config,
     mut settings: Settings,
     file: PathBuf,
     resolved: BTreeMap<String, String>,
@@ -140,8 +141,10 @@ async fn serve(
     let traffic = Arc::default();
     let facts = Facts::new(listeners.described(&settings), Arc::clone(&traffic));
     listeners.accept(&events, settings.keepalive_s, &traffic);
+    let scripts_file = ScriptsFile::beside(&file);
+    config.scripts = left_over_scripts(&scripts_file);
     let core = Core::new(config, resolved, rand::random(), Driver::first_now());
-    let driver = Driver::new(core, settings, acl, facts, file, events);
+    let driver = Driver::new(core, settings, acl, facts, file, scripts_file, events);
     if supervised {
         notify::service_manager("STATUS=Ready to accept connections\nREADY=1");
     }
@@ -160,6 +163,24 @@ async fn serve(
     }
     log::warning!("Sentinel is now ready to exit, bye bye...");
     Ok(code)
+}
+
+/// The scripts that the last run of this program left to be run. A Sentinel without them still serves.
+fn left_over_scripts(file: &ScriptsFile) -> Vec<ScriptCall> {
+    match file.load() {
+        Ok((calls, damaged)) => {
+            for line in damaged {
+                log::warning!(
+                    "The queue of scripts holds a line that is none of a script, which is dropped: {line}"
+                );
+            }
+            calls
+        }
+        Err(error) => {
+            log::warning!("The queue of scripts of the last run cannot be read: {error}");
+            Vec::new()
+        }
+    }
 }
 
 /// A daemon has a pid file by default, others if they ask for one.

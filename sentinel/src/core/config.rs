@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::scripts::ScriptCall;
 use super::timers::{Ms, Timers};
 
 /// Settings of one monitored master.
@@ -117,6 +118,8 @@ pub struct Config {
     pub globals: Globals,
     /// The masters in the order of the file.
     pub masters: Vec<MasterEntry>,
+    /// Scripts that were to be run when this Sentinel ended the last time.
+    pub scripts: Vec<ScriptCall>,
     /// Whether a script exists and may be run: the one question to the outside, answered by the driver.
     pub executable: fn(&str) -> bool,
     /// A mistake that a simulator plants, to show that it would be found. No file can ask for it.
@@ -161,7 +164,13 @@ fn turn(option: &str) -> usize {
 impl Config {
     /// A configuration that names nothing yet.
     pub fn new(executable: fn(&str) -> bool) -> Self {
-        Config { globals: Globals::default(), masters: Vec::new(), executable, planted: None }
+        Config {
+            globals: Globals::default(),
+            masters: Vec::new(),
+            scripts: Vec::new(),
+            executable,
+            planted: None,
+        }
     }
 
     /// Reads the arguments of `sentinel` directives, each with its tag (a line's place in the

@@ -57,6 +57,7 @@ impl Core {
     /// Our promotion takes effect: everybody is told, and the others are pointed at the new master.
     fn complete_promotion(&mut self, m: usize, epoch: u64, now: Ms) {
         let promoted = self.masters[m].failover.as_ref().filter(|f| f.epoch == epoch);
+        let cause = promoted.map(|f| f.cause);
         let Some(name) = promoted.and_then(|f| f.promoted.clone()) else { return };
         self.masters[m].config_epoch = epoch;
         self.enter(m, FailoverState::ReconfSlaves, now);
@@ -67,7 +68,7 @@ impl Core {
         let old = self.masters[m].me.addr.clone();
         let new = self.masters[m].current_addr().clone();
         self.event(Level::Warning, "+failover-state-reconf-slaves", m, &Target::Master, "");
-        self.reconfigure_clients(m, "leader", &old, &new);
+        self.reconfigure_clients(m, cause, &old, &new, now);
         self.announce_switch(m, &old, &new);
         self.publish_to_all(m, now);
     }
@@ -94,7 +95,7 @@ impl Core {
             self.clear_verdicts(m, now);
         }
         if is_news {
-            self.reconfigure_clients(m, "observer", &told, addr);
+            self.reconfigure_clients(m, None, &told, addr, now);
             self.publish_to_all(m, now);
         }
     }

@@ -36,12 +36,8 @@ impl Core {
         if level > Level::Debug {
             self.out.push_back(Output::Publish { channel: name.to_string(), message: text.clone() });
         }
-        let script = master
-            .filter(|_| level == Level::Warning)
-            .and_then(|id| self.index(id))
-            .and_then(|m| Some((m, self.masters[m].cfg.notification_script.clone()?)));
-        if let Some((m, path)) = script {
-            self.queue_script(m, vec![path, name.to_string(), text]);
+        if let Some(m) = master.filter(|_| level == Level::Warning).and_then(|id| self.index(id)) {
+            self.notify(m, name, &text);
         }
     }
 

@@ -58,7 +58,7 @@ use value::Value;
 pub use commands::SENTINEL;
 pub use events::{Level, format_directive};
 pub use persist::StateLine;
-pub use scripts::{JobId, ScriptEnd};
+pub use scripts::{JobId, ScriptCall, ScriptEnd, ScriptKind};
 
 /// A client connection, as the driver numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +116,11 @@ pub enum Input {
         job: JobId,
         /// How.
         end: ScriptEnd,
+    },
+    /// A write of the queue of scripts ended.
+    ScriptsPersisted {
+        /// The error's text if it failed.
+        result: Result<(), String>,
     },
     /// A write of the state ended.
     Persisted {
@@ -185,15 +190,23 @@ pub enum Output {
     RunScript {
         /// The job.
         job: JobId,
+        /// The master it is about.
+        master: String,
         /// Program and arguments.
         argv: Vec<String>,
         /// What its environment has besides ours.
         env: Vec<(String, String)>,
     },
-    /// Kill a script; its end is awaited all the same.
+    /// Kill a script and all that it started; its end is awaited all the same.
     KillScript {
         /// The job.
         job: JobId,
+    },
+    /// Write down what scripts are still to be run, in the place of what was written before; answer with
+    /// `ScriptsPersisted`. One at a time.
+    PersistScripts {
+        /// A line for each, as [`ScriptCall::parse`] reads it.
+        lines: Vec<String>,
     },
     /// Write the state to disk; answer with `Persisted`. One at a time.
     Persist {
@@ -271,6 +284,9 @@ impl Core {
         for entry in config.masters {
             core.load_master(entry, now);
         }
+        if !config.scripts.is_empty() {
+            core.take_over_scripts(config.scripts, now);
+        }
         if is_new {
             core.save();
         }
@@ -289,6 +305,7 @@ impl Core {
             Input::Command { client, argv, protocol } => self.command(client, argv, protocol, now),
             Input::ScriptStarted { job, pid } => self.script_started(job, pid),
             Input::ScriptEnded { job, end } => self.script_ended(job, end, now),
+            Input::ScriptsPersisted { result } => self.queue_written(result, now),
             Input::Persisted { seq, result } => self.persisted(seq, result, now),
             Input::Resolved { host, ip } => self.resolved(&host, ip, now),
         }
@@ -320,7 +337,8 @@ impl Core {
     pub fn poll_timeout(&self) -> Ms {
         let masters = self.masters.iter().map(|m| m.due.min(m.instances_due)).min().unwrap_or(Ms::MAX);
         let own = self.scripts.due().min(self.persist.due()).min(self.tilt.due(&self.timers));
-        masters.min(own).min(self.tilt.last_look + HEARTBEAT_MS)
+        let queue = if self.persist.is_writing() { Ms::MAX } else { self.scripts.write_due() };
+        masters.min(own).min(queue).min(self.tilt.last_look + HEARTBEAT_MS)
     }
 
     /// This Sentinel's id.
@@ -338,10 +356,11 @@ impl Core {
         self.globals.requirepass.as_deref()
     }
 
-    /// What follows every input: scripts that can start, and the write that is due.
+    /// What follows every input: scripts that can start, and the writes that are due.
     fn finish(&mut self, now: Ms) {
         self.run_scripts(now);
         self.write_state(now);
+        self.write_queue(now);
     }
 
     /// Does everything that is due for one master, and notes when the next thing will be.

@@ -48,6 +48,10 @@ impl Persist {
     pub(super) fn due(&self) -> Ms {
         self.retry_at.unwrap_or(Ms::MAX)
     }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.in_flight.is_some()
+    }
 }
 
 impl Core {

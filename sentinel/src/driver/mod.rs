@@ -16,6 +16,7 @@ pub(crate) mod listener;
 mod pause;
 mod process;
 pub(crate) mod resolver;
+mod script_output;
 pub(crate) mod server;
 mod session;
 pub mod settings;
@@ -37,6 +38,7 @@ use links::Links;
 use resolver::Resolver;
 use server::NewClient;
 use settings::Settings;
+use state_file::ScriptsFile;
 
 /// What the tasks report to the loop.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ pub(crate) struct Driver {
     pause: pause::Pause,
     facts: info::Facts,
     state_file: PathBuf,
+    scripts_file: ScriptsFile,
+    scripts_writes: u64,
     events: Events,
     started: Instant,
     exit_code: Option<i32>,
@@ -88,6 +92,7 @@ impl Driver {
         acl: Acl,
         facts: info::Facts,
         state_file: PathBuf,
+        scripts_file: ScriptsFile,
         events: Events,
     ) -> Self {
         Driver {
@@ -101,6 +106,8 @@ impl Driver {
             pause: pause::Pause::default(),
             facts,
             state_file,
+            scripts_file,
+            scripts_writes: 0,
             events,
             started: Instant::now(),
             exit_code: None,
@@ -148,6 +155,7 @@ impl Driver {
             }
             self.facts.sample(self.clients.commands_processed, now);
             if let Some(code) = self.exit_code {
+                self.keep_scripts();
                 return code;
             }
         }
@@ -190,12 +198,32 @@ impl Driver {
                         redoubt_wire::log::set_level(level);
                     }
                 }
-                Output::RunScript { job, argv, env } => self.scripts.run(job, &argv, &env),
+                Output::RunScript { job, master, argv, env } => self.scripts.run(job, &master, &argv, &env),
                 Output::KillScript { job } => self.scripts.kill(job),
                 Output::Persist { seq, lines } => self.persist(seq, lines),
+                Output::PersistScripts { lines } => self.persist_scripts(lines),
                 Output::Resolve { host } => self.resolver.look_up(host),
                 Output::Exit { code } => std::process::exit(code),
             }
+        }
+    }
+
+    /// Writes the queue of scripts on a thread that may block; its end comes back as an event.
+    fn persist_scripts(&mut self, lines: Vec<String>) {
+        self.scripts_writes += 1;
+        let (file, number, events) = (self.scripts_file.clone(), self.scripts_writes, self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let result = file.save(number, &lines).map_err(|e| e.to_string());
+            drop(events.send(Event::Core(Input::ScriptsPersisted { result })));
+        });
+    }
+
+    /// Writes the queue of scripts for the next run of this program, which goes on with them.
+    fn keep_scripts(&mut self) {
+        self.scripts_writes += 1;
+        let lines = self.core.script_lines();
+        if let Err(error) = self.scripts_file.save(self.scripts_writes, &lines) {
+            redoubt_wire::log::warning!("The queue of scripts cannot be saved: {error}");
         }
     }
 

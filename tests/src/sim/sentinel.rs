@@ -319,7 +319,10 @@ impl World {
                         self.trace(|w| format!("{} logs: {text}", w.sentinel_name(s)));
                     }
                 }
-                Output::SetLogLevel { .. } | Output::RunScript { .. } | Output::KillScript { .. } => {}
+                Output::SetLogLevel { .. }
+                | Output::RunScript { .. }
+                | Output::KillScript { .. }
+                | Output::PersistScripts { .. } => {}
             }
         }
         self.sentinels[s].draining = false;

@@ -211,8 +211,9 @@ impl Core {
         for job in &self.scripts.jobs {
             call.reply.map(5);
             call.reply.bulk(b"argv");
-            call.reply.array(job.argv.len());
-            job.argv.iter().for_each(|word| call.reply.bulk(word.as_bytes()));
+            let argv = job.argv();
+            call.reply.array(argv.len());
+            argv.iter().for_each(|word| call.reply.bulk(word.as_bytes()));
             let (state, time_name, time) = match job.running_since {
                 Some(since) => ("running", "run-time", call.now - since),
                 None => ("scheduled", "run-delay", job.not_before.saturating_sub(call.now)),
@@ -224,7 +225,7 @@ impl Core {
             call.reply.bulk(time_name.as_bytes());
             call.reply.bulk_integer(time as i64);
             call.reply.bulk(b"retry-num");
-            call.reply.bulk_integer(job.attempts.into());
+            call.reply.bulk_integer(job.call.attempts.into());
         }
         Answer::Now
     }

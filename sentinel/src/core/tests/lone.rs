@@ -1,12 +1,14 @@
 //! A Sentinel alone on virtual time, and what it wants done: for rules that concern no other process.
 
+use std::collections::BTreeMap;
+
 use redoubt_wire::resp::reply::Protocol;
 use redoubt_wire::resp::value::{Value, decode};
 
 use crate::core::config::Config;
 use crate::core::link::ConnId;
 use crate::core::timers::Ms;
-use crate::core::{ClientId, Core, Input, JobId, Output, ScriptEnd};
+use crate::core::{ClientId, Core, Input, JobId, Level, Output, ScriptCall, ScriptEnd};
 
 const START_MS: Ms = 1_000_000;
 
@@ -20,8 +22,16 @@ pub(super) struct Lone {
     pub(super) lookups: Vec<String>,
     /// Scripts to run.
     pub(super) scripts: Vec<(JobId, Vec<String>)>,
+    /// The environment of each script that was asked for, taken or not.
+    pub(super) envs: Vec<BTreeMap<String, String>>,
+    /// The queue of scripts, each time that it was written.
+    pub(super) queues: Vec<Vec<String>>,
+    /// Whether writes of the queue fail.
+    pub(super) queue_fails: bool,
     /// Scripts to kill.
     pub(super) kills: Vec<JobId>,
+    /// What was logged as a warning and is no event.
+    pub(super) warnings: Vec<String>,
     /// Events, as `name text`.
     pub(super) events: Vec<String>,
     reply: Vec<u8>,
@@ -30,10 +40,16 @@ pub(super) struct Lone {
 impl Lone {
     /// Starts it from these `sentinel` directives; `known` are the addresses of names.
     pub(super) fn new(directives: &[&str], known: &[(&str, &str)]) -> Lone {
+        Lone::again(directives, known, &[])
+    }
+
+    /// The same, with scripts that an earlier run left.
+    pub(super) fn again(directives: &[&str], known: &[(&str, &str)], left_over: &[String]) -> Lone {
         let words = |line: &&str| line.split(' ').map(str::to_string).collect();
         let directives: Vec<((), Vec<String>)> = directives.iter().map(|line| ((), words(line))).collect();
         let mut config = Config::new(|_| true);
         config.load(&directives).unwrap();
+        config.scripts = left_over.iter().map(|line| ScriptCall::parse(line).unwrap()).collect();
         let known = known.iter().map(|(host, ip)| (host.to_string(), ip.to_string())).collect();
         let mut lone = Lone {
             core: Core::new(config, known, 1, START_MS),
@@ -41,7 +57,11 @@ impl Lone {
             connects: Vec::new(),
             lookups: Vec::new(),
             scripts: Vec::new(),
+            envs: Vec::new(),
+            queues: Vec::new(),
+            queue_fails: false,
             kills: Vec::new(),
+            warnings: Vec::new(),
             events: Vec::new(),
             reply: Vec::new(),
         };
@@ -54,7 +74,18 @@ impl Lone {
             match output {
                 Output::Connect { conn, addr } => self.connects.push((conn, addr.ip)),
                 Output::Resolve { host } => self.lookups.push(host),
-                Output::RunScript { job, argv, .. } => self.scripts.push((job, argv)),
+                Output::RunScript { job, argv, env, .. } => {
+                    self.scripts.push((job, argv));
+                    self.envs.push(env.into_iter().collect());
+                }
+                Output::PersistScripts { lines } => {
+                    self.queues.push(lines);
+                    let result = if self.queue_fails { Err("no space".into()) } else { Ok(()) };
+                    self.tell(Input::ScriptsPersisted { result });
+                }
+                Output::Log { level: Level::Warning, text } if !text.starts_with(['+', '-']) => {
+                    self.warnings.push(text);
+                }
                 Output::KillScript { job } => self.kills.push(job),
                 Output::Publish { channel, message } => self.events.push(format!("{channel} {message}")),
                 Output::Reply { bytes, .. } => self.reply = bytes,

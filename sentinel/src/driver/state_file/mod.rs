@@ -7,6 +7,7 @@
 
 mod conf;
 mod merge;
+mod scripts;
 mod yaml;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use std::{fs, io};
 use redoubt_wire::replace::{Replaced, replace};
 
 use crate::core::StateLine;
+pub(crate) use scripts::ScriptsFile;
 
 /// Merges `lines` into the file at `path`, on disk when this returns.
 ///
