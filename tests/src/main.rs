@@ -319,6 +319,7 @@ enum PlantedChoice {
     VoteBeforeWrite,
     OldVotesCount,
     PromoteAgain,
+    ForgetVouches,
 }
 
 impl SimArgs {
@@ -327,6 +328,7 @@ impl SimArgs {
             PlantedChoice::VoteBeforeWrite => Planted::VoteBeforeWrite,
             PlantedChoice::OldVotesCount => Planted::OldVotesCount,
             PlantedChoice::PromoteAgain => Planted::PromoteAgain,
+            PlantedChoice::ForgetVouches => Planted::ForgetVouches,
         });
         let sound = match self.seed {
             Some(seed) => {

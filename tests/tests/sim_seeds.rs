@@ -79,3 +79,8 @@ fn votes_of_older_epochs_that_count_are_found() {
 fn a_second_promotion_in_the_same_epoch_is_found() {
     assert_eq!(found(Planted::PromoteAgain), Rule::OneMaster);
 }
+
+#[test]
+fn a_sentinel_that_forgets_whom_it_vouched_for_is_found() {
+    assert_eq!(found(Planted::ForgetVouches), Rule::Vouched);
+}

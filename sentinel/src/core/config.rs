@@ -137,6 +137,8 @@ pub enum Planted {
     OldVotesCount,
     /// A promotion that went out and was not confirmed is tried with another replica in the same epoch.
     PromoteAgain,
+    /// Whom a Sentinel vouched for is not remembered.
+    ForgetVouches,
 }
 
 const NO_MASTER: &str = "No such master with specified name.";

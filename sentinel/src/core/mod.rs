@@ -39,6 +39,7 @@ mod scripts;
 mod selection;
 mod switch;
 mod tilt;
+mod vouch;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::config::MasterConfig;
 use super::link::LinkKey;
 use super::timers::Ms;
+use super::vouch::Vouched;
 
 /// Where an instance listens: the name it is known by and the address that stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -430,6 +431,8 @@ pub struct Master {
     pub serves_since: Option<Ms>,
     /// It refuses writes until a majority confirms it.
     pub guard: Option<Guard>,
+    /// For which address we vouched.
+    pub vouched: Vouched,
     /// When something is due that concerns it as a whole.
     pub due: Ms,
     /// When something is due for one of its instances.

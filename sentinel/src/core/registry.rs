@@ -7,6 +7,7 @@ use super::config::{MasterConfig, MasterEntry};
 use super::link::{Link, LinkKey};
 use super::model::{Addr, Candidacy, Instance, Master, MasterId, Peer, Replica, Role, Target};
 use super::timers::Ms;
+use super::vouch::Vouched;
 use super::{Core, Level};
 
 impl Core {
@@ -55,6 +56,7 @@ impl Core {
             rebooted_at: None,
             serves_since: None,
             guard: None,
+            vouched: Vouched::new(now),
             due: now,
             instances_due: now,
         });

@@ -8,6 +8,7 @@
 //!   operator asked for the failover.
 //! - Only a leader promotes, and only one node in each epoch; a configuration epoch stands for one address.
 //! - What a Sentinel tells of a master never goes back to an older epoch, also across crashes.
+//! - Who vouches for a node never says that it is longer ago than it is that it did for another (see `agents`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,8 @@ pub enum Rule {
     OneMaster,
     /// What a Sentinel tells never goes back.
     NeverBack,
+    /// What a Sentinel says of when it last vouched for another is never more than the truth.
+    Vouched,
     /// After the faults everybody agrees within the bound, and stays so.
     Agreement,
     /// No rule: redis-sentinel may come to have a master of its own for an epoch. It counts votes of its newest epoch
@@ -193,6 +196,11 @@ impl World {
         let (Some(n), Ok(epoch)) = (self.node_at(host), epoch.parse::<u64>()) else {
             return self.violated(Rule::Sound, format!("hello message {text}"));
         };
+        self.note_told(s, m, n, epoch);
+    }
+
+    /// A Sentinel tells which node is the master, and in which epoch it became that.
+    pub(super) fn note_told(&mut self, s: usize, m: usize, n: usize, epoch: u64) {
         let told = self.checks.seen[s][m].told;
         let announced = self.checks.seen[s][m].announced.take();
         if told == Some((epoch, n)) && announced.is_none_or(|node| node == n) {

@@ -7,6 +7,7 @@
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::agents::Agents;
 use super::net::Host;
 use super::node::Life;
 use super::plan::{Kind, Scenario};
@@ -34,6 +35,8 @@ enum Cure {
 pub struct Nemesis {
     rng: Xoshiro256PlusPlus,
     cures: Vec<(Us, Cure)>,
+    /// Who asks meanwhile.
+    agents: Agents,
     /// The length of a fault is measured in this.
     unit: Us,
     /// Deployments without a majority are allowed.
@@ -49,7 +52,7 @@ impl Nemesis {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(world.plan.seed ^ FAULT_STREAM);
         let unit = world.plan.down_after_ms * MS;
         let ruthless = rng.random_ratio(1, 5);
-        Nemesis { rng, cures: Vec::new(), unit, ruthless }
+        Nemesis { rng, cures: Vec::new(), agents: Agents::new(world), unit, ruthless }
     }
 
     /// One round of faults and the time until the next.
@@ -103,10 +106,13 @@ impl Nemesis {
         while world.violation.is_none() {
             let next = (0..self.cures.len()).min_by_key(|i| self.cures[*i].0);
             let next = next.filter(|i| self.cures[*i].0 <= until);
-            let at = next.map_or(until, |i| self.cures[i].0);
+            let asks_at = self.agents.asks_at;
+            let at = next.map_or(until, |i| self.cures[i].0).min(asks_at);
             world.critical = None;
             if world.run_until(at.saturating_sub(world.now), |w| w.critical.is_some()) {
                 self.ambush(world);
+            } else if world.now >= asks_at {
+                self.agents.ask(world);
             } else if let Some(i) = next {
                 let (_, cure) = self.cures.swap_remove(i);
                 self.cure(world, cure);

@@ -6,9 +6,10 @@
 //! replays exactly: `redoubt-lab sim --seed N --trace`.
 //!
 //! [`plan`] says what a run consists of, [`world`] holds it and lets time pass, [`net`], [`node`],
-//! [`replication`] and [`sentinel`] are its parts, [`faults`] breaks them, [`checks`] are the
-//! rules that must hold all the while, [`mod@run`] tells the story of one seed and [`campaign`] of many.
+//! [`replication`] and [`sentinel`] are its parts, [`faults`] breaks them, [`agents`] ask whom Sentinels vouch for, [`checks`] are
+//! the rules that must hold all the while, [`mod@run`] tells the story of one seed and [`campaign`] of many.
 
+pub mod agents;
 pub mod brain;
 pub mod campaign;
 pub mod checks;

@@ -7,6 +7,7 @@ mod failure;
 mod global;
 mod show;
 mod specs;
+mod vouch;
 
 use redoubt_wire::commands::help;
 use redoubt_wire::commands::spec::CommandSpec;
@@ -76,6 +77,7 @@ const SUBCOMMANDS: &[Subcommand] = rows! {
     SET "<master-name> <option> <value> [...]" Core::set;
     SIMULATE_FAILURE "[CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [HELP]" Core::simulate_failure;
     SLAVES "<master-name>" Core::replicas;
+    VOUCH "<master-name> <ip> <port>" Core::vouch_command;
 };
 
 impl Core {

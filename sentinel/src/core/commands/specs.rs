@@ -53,6 +53,7 @@ pub static SENTINEL: CommandSpec = command(
     &SET,
     &SIMULATE_FAILURE,
     &SLAVES,
+    &VOUCH,
 ]);
 
 pub(super) static CKQUORUM: CommandSpec = sub(
@@ -177,3 +178,13 @@ pub(super) static SLAVES: CommandSpec =
     sub("slaves", 3, "2.8.0", "O(N) in the replicas", "Shows the state of a master's replicas.")
         .args(&[MASTER])
         .deprecated("5.0.0", "`SENTINEL REPLICAS`");
+
+/// Redoubt's own.
+pub(super) static VOUCH: CommandSpec = sub(
+    "vouch",
+    5,
+    "7.2.0",
+    "O(1)",
+    "Tells an agent of a virtual IP whether this Sentinel stands by an address as that of a master.",
+)
+.args(&[MASTER, string("ip"), integer("port")]);

@@ -1,0 +1,29 @@
+//! SENTINEL VOUCH: the question of the agents of virtual IPs, whose answer `core::vouch` gives.
+
+use redoubt_wire::resp::number::parse_integer;
+
+use super::change::refuse;
+use super::{Answer, Call};
+use crate::core::Core;
+
+impl Core {
+    /// `vouched`, config epoch, milliseconds since another address of this master was vouched for; or `refused`,
+    /// config epoch, and why: a word, what belongs to it, and a sentence.
+    pub(super) fn vouch_command(&mut self, call: &mut Call) -> Answer {
+        let [host, port] = [1, 2].map(|i| call.args[i].clone());
+        let Some(m) = self.named(call) else { return Answer::Now };
+        let Some(port) = parse_integer(port.as_bytes()).and_then(|port| u16::try_from(port).ok()) else {
+            return refuse(call, "value is not an integer or out of range");
+        };
+        let answer = self.vouch(m, &host, port, call.now);
+        let reply = &mut call.reply;
+        reply.array(3);
+        reply.bulk(if answer.is_ok() { b"vouched" } else { b"refused" });
+        reply.integer(self.masters[m].config_epoch as i64);
+        match answer {
+            Ok(since_other_ms) => reply.integer(since_other_ms as i64),
+            Err(why) => reply.bulk(why.as_bytes()),
+        }
+        Answer::Now
+    }
+}
