@@ -80,6 +80,7 @@ fn start(args: Vec<OsString>) -> Result<i32, String> {
     let settings = Settings::load(&directives, &mut config).map_err(|e| e.to_string())?;
     check_writable(&file)?;
     let resolved = resolve_names(&config, &directives)?;
+    config.refuse_virtual_masters(&resolved)?;
     // Before any thread exists: a daemon is a fork.
     if settings.daemonize {
         nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;

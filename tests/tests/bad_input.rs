@@ -217,3 +217,13 @@ fn a_snapshot_of_a_version_from_the_future() {
     let output = refuses_dump(&scratch(), b"REDIS9999\xff\0\0\0\0\0\0\0\0");
     says(&output, &["Can't handle RDB format version 9999"]);
 }
+
+#[test]
+fn a_virtual_ip_that_is_to_be_monitored() {
+    if !is_ours(&sentinel()) {
+        return eprintln!("skipped: it knows of no virtual IPs");
+    }
+    let lines = "sentinel monitor m 10.0.0.100 6379 2\nsentinel vip m 10.0.0.100\n";
+    let output = refuses_line(&sentinel(), 4, lines);
+    says(&output, &["10.0.0.100 is a virtual IP", "sentinel monitor m <address of the node>"]);
+}

@@ -5,9 +5,11 @@
 //! an option of a master may stand above the line that introduces the master.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::scripts::ScriptCall;
 use super::timers::{Ms, Timers};
+use super::vip;
 
 /// Settings of one monitored master.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct MasterConfig {
     pub reboot_down_after_ms: Ms,
     /// Commands that its nodes know under another name, by lower-case name.
     pub renames: BTreeMap<String, String>,
+    /// Addresses that move with it and are no instance's own.
+    pub vips: Vec<IpAddr>,
 }
 
 impl MasterConfig {
@@ -54,6 +58,7 @@ impl MasterConfig {
             auth_pass: None,
             reboot_down_after_ms: 0,
             renames: BTreeMap::new(),
+            vips: Vec::new(),
         }
     }
 
@@ -244,6 +249,7 @@ impl Config {
                 self.globals.announce_hostnames = yes_no(v).ok_or(text.to_string())?;
                 Ok(())
             }
+            ("vip", &[name, ip]) => self.vip(name, ip),
             (_, [name, rest @ ..]) => {
                 let executable = self.executable;
                 let entry = self.masters.iter_mut().find(|m| m.cfg.name == *name);
@@ -251,6 +257,22 @@ impl Config {
             }
             _ => Err("Unrecognized sentinel configuration statement.".into()),
         }
+    }
+
+    /// Whether a host name that is monitored leads to a virtual IP, given the addresses of names.
+    ///
+    /// # Errors
+    /// Which does, and what to do.
+    pub fn refuse_virtual_masters(&self, resolved: &BTreeMap<String, String>) -> Result<(), String> {
+        for master in &self.masters {
+            let ip = resolved.get(&master.host).and_then(|ip| ip.parse::<IpAddr>().ok());
+            let owner = self.masters.iter().find(|m| ip.is_some_and(|ip| m.cfg.vips.contains(&ip)));
+            if let (Some(ip), Some(owner)) = (ip, owner) {
+                let text = vip::not_to_be_monitored(ip, &owner.cfg.name);
+                return Err(format!("'{}' leads to {ip}: {text}", master.host));
+            }
+        }
+        Ok(())
     }
 
     fn monitor(&mut self, name: &str, host: &str, port: &str, quorum: &str) -> Result<(), String> {
@@ -272,6 +294,18 @@ impl Config {
             replicas: Vec::new(),
             sentinels: Vec::new(),
         });
+        Ok(())
+    }
+
+    fn vip(&mut self, name: &str, word: &str) -> Result<(), String> {
+        let ip = vip::parse(word)?;
+        if let Some(owner) = self.masters.iter().find(|m| m.cfg.vips.contains(&ip)) {
+            return Err(vip::belongs_to(ip, &owner.cfg.name));
+        }
+        if self.masters.iter().any(|m| m.host.parse() == Ok(ip)) {
+            return Err(vip::not_to_be_monitored(ip, name));
+        }
+        self.master(name)?.cfg.vips.push(ip);
         Ok(())
     }
 }

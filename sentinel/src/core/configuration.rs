@@ -9,6 +9,7 @@
 use super::model::{Addr, Coming, FailoverState, Master, MasterId, Target};
 use super::persist::Deferred;
 use super::timers::Ms;
+use super::vip::Entry;
 use super::{Core, Level};
 
 impl Core {
@@ -30,8 +31,9 @@ impl Core {
     }
 
     /// Another Sentinel, of that id, told of a newer configuration.
-    pub(super) fn learn_configuration(&mut self, m: usize, epoch: u64, addr: Addr, from: &str) {
-        if epoch > self.masters[m].newest_config_epoch() {
+    pub(super) fn learn_configuration(&mut self, m: usize, epoch: u64, addr: Addr, from: &str, now: Ms) {
+        let newer = epoch > self.masters[m].newest_config_epoch();
+        if newer && !self.refuses_virtual(m, Entry::Master, &addr, now) {
             self.write_configuration(m, Coming { epoch, addr, from: Some(from.to_string()) });
         }
     }

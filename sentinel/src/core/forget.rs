@@ -72,15 +72,13 @@ impl Core {
     }
 
     fn forget(&mut self, m: usize, target: &Target) {
-        let addr = self.instance(m, target).map(|i| i.addr.clone());
-        self.detach_target(m, target);
-        let master = &mut self.masters[m];
         match target {
             Target::Peer(id) => {
-                master.peers.remove(id);
-                master.forgotten.extend(addr.map(|addr| (id.clone(), addr)));
+                let addr = self.masters[m].peers.get(id).map(|p| p.me.addr.clone());
+                self.remove_peer(m, id);
+                self.masters[m].forgotten.extend(addr.map(|addr| (id.clone(), addr)));
             }
-            Target::Replica(name) => drop(master.replicas.remove(name)),
+            Target::Replica(name) => self.remove_replica(m, name),
             Target::Master => {}
         }
     }

@@ -8,6 +8,7 @@ use super::links::HELLO_CHANNEL;
 use super::model::{Addr, OwnHello, Target};
 use super::names::{Unresolved, Waiting};
 use super::timers::Ms;
+use super::vip::Entry;
 use super::{Core, Level};
 
 /// A hello message in its parts.
@@ -99,8 +100,10 @@ impl Core {
                 }
                 Err(Unresolved::Invalid) => return,
             };
-            self.meet(m, &hello, addr, now);
-            news = true;
+            if !self.refuses_virtual(m, Entry::Sentinel, &addr, now) {
+                self.meet(m, &hello, addr, now);
+                news = true;
+            }
         }
         if hello.epoch > self.epoch {
             self.adopt_epoch(m, hello.epoch, now);
@@ -115,7 +118,7 @@ impl Core {
                 }
                 Err(Unresolved::Invalid) => return,
             };
-            self.learn_configuration(m, hello.config_epoch, addr, hello.run_id);
+            self.learn_configuration(m, hello.config_epoch, addr, hello.run_id, now);
         }
         if let Some(peer) = self.masters[m].peers.get_mut(hello.run_id) {
             peer.hello_at = now;

@@ -39,6 +39,7 @@ mod scripts;
 mod selection;
 mod switch;
 mod tilt;
+mod vip;
 mod vouch;
 
 #[cfg(test)]
@@ -245,6 +246,7 @@ pub struct Core {
     scripts: scripts::Scripts,
     tilt: tilt::Tilt,
     names: names::Names,
+    vips_told: vip::Told,
     crash_after_election: bool,
     crash_after_promotion: bool,
     executable: fn(&str) -> bool,
@@ -275,6 +277,7 @@ impl Core {
             scripts: scripts::Scripts::default(),
             tilt: tilt::Tilt::new(now),
             names: names::Names::new(resolved),
+            vips_told: vip::Told::default(),
             crash_after_election: false,
             crash_after_promotion: false,
             executable: config.executable,
@@ -285,6 +288,7 @@ impl Core {
         for entry in config.masters {
             core.load_master(entry, now);
         }
+        core.drop_virtual(now);
         if !config.scripts.is_empty() {
             core.take_over_scripts(config.scripts, now);
         }

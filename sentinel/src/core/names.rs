@@ -133,6 +133,8 @@ impl Core {
 
     /// A lookup has ended: connections that waited for it are made, and what else did is done.
     pub(super) fn resolved(&mut self, host: &str, ip: Option<String>, now: Ms) {
+        // Who goes by the name of a virtual IP would move with the master.
+        let ip = ip.filter(|ip| self.owner_of_virtual_ip(ip).is_none());
         let Some(name) = self.names.by_host.get_mut(host) else { return };
         name.asked = false;
         name.answered_at = Some(now);

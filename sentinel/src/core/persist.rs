@@ -205,6 +205,9 @@ impl Core {
         for (id, addr) in peers.chain(&master.forgotten) {
             lines.of("known-sentinel", name, &[addr.announced(hostnames), &addr.port.to_string(), id]);
         }
+        for ip in &cfg.vips {
+            lines.of("vip", name, &[&ip.to_string()]);
+        }
         for (old, new) in &cfg.renames {
             lines.of("rename-command", name, &[old, new]);
         }

@@ -7,6 +7,7 @@ use super::config::{MasterConfig, MasterEntry};
 use super::link::{Link, LinkKey};
 use super::model::{Addr, Candidacy, Instance, Master, MasterId, Peer, Replica, Role, Target};
 use super::timers::Ms;
+use super::vip::Entry;
 use super::vouch::Vouched;
 use super::{Core, Level};
 
@@ -75,11 +76,14 @@ impl Core {
         self.masters.retain(|master| master.id != id);
     }
 
-    /// Adds a replica; none if one of that name is known or it is the master itself.
+    /// Adds a replica; none if one of that name is known, or the address is a virtual IP.
     pub(super) fn add_replica(&mut self, m: usize, addr: Addr, now: Ms) -> Option<Target> {
         let name = addr.name(self.globals.announce_hostnames);
         let known = self.masters[m].replicas.values().any(|r| r.me.addr.same(&addr));
-        if known || self.masters[m].replicas.contains_key(&name) {
+        if known
+            || self.masters[m].replicas.contains_key(&name)
+            || self.refuses_virtual(m, Entry::Replica, &addr, now)
+        {
             return None;
         }
         let target = Target::Replica(name.clone());
@@ -104,6 +108,12 @@ impl Core {
         self.masters[m].peers.insert(run_id.to_string(), Peer::new(me, now));
         self.masters[m].due = now;
         target
+    }
+
+    /// Forgets the replica of that name.
+    pub(super) fn remove_replica(&mut self, m: usize, name: &str) {
+        self.detach_target(m, &Target::Replica(name.to_string()));
+        self.masters[m].replicas.remove(name);
     }
 
     /// Forgets the Sentinel of that id for this master.

@@ -11,4 +11,5 @@ mod promotion;
 mod safety;
 mod scripts;
 mod solo;
+mod vip;
 mod vouch;

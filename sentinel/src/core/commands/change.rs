@@ -7,6 +7,7 @@ use crate::core::config::{MasterConfig, valid_master_name};
 use crate::core::model::{Cause, Target};
 use crate::core::names::Unresolved;
 use crate::core::timers::Ms;
+use crate::core::vip::not_to_be_monitored;
 use crate::core::{Core, Level};
 use redoubt_wire::glob::glob_match;
 
@@ -33,6 +34,9 @@ impl Core {
         };
         let Ok(port) = u16::try_from(port) else { return refuse(call, "Invalid port number.") };
         addr.port = port;
+        if let Some((ip, owner)) = self.owner_of_virtual_ip(&addr.ip) {
+            return refuse(call, &not_to_be_monitored(ip, self.masters[owner].name()));
+        }
         if !valid_master_name(&name) {
             return refuse(
                 call,
@@ -170,6 +174,7 @@ impl Core {
                 cfg.auth_user = text();
                 self.drop_node_links(m, now);
             }
+            "vip" => self.set_virtual_ips(m, value, now).map_err(Refused::Text)?,
             "rename-command" => {
                 let new = &values[1];
                 if let Some(empty) = values.iter().find(|v| v.is_empty()) {
