@@ -170,6 +170,11 @@ async fn serve(
 fn left_over_scripts(file: &ScriptsFile) -> Vec<ScriptCall> {
     match file.load() {
         Ok((calls, damaged)) => {
+            if calls.is_empty()
+                && let Err(error) = file.save(0, &[])
+            {
+                log::warning!("The queue of scripts cannot be removed: {error}");
+            }
             for line in damaged {
                 log::warning!(
                     "The queue of scripts holds a line that is none of a script, which is dropped: {line}"

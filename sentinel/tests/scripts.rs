@@ -279,9 +279,15 @@ fn a_damaged_queue_is_told_and_costs_no_more_than_itself() {
     fs::write(&file, conf).unwrap();
     let queue = dir.path().join("sentinel.conf.scripts");
     fs::write(&queue, "notification m 0 ab +x 0 +x whole\nnotification m 0 ab +x 0 +x \"ha\0lf\n").unwrap();
-    let _sentinel = Process::start(OURS, port, file);
+    let mut sentinel = Process::start(OURS, port, file);
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
     wait_for("the whole one", || read("out").contains("whole\n"));
     assert!(read("log").contains("which is dropped: notification m 0 ab"), "{}", read("log"));
     wait_for("the end of the queue", || !queue.exists());
+
+    sentinel.kill();
+    fs::write(&queue, "what is this?\n").unwrap();
+    sentinel.restart();
+    wait_for("the end of the queue", || !queue.exists());
+    assert!(read("log").contains("which is dropped: what is this?"), "{}", read("log"));
 }
