@@ -193,8 +193,8 @@ async fn moved(old: usize, hosts: &[Host], ear: &Ear, sentinels: &[Server]) -> u
 }
 
 #[tokio::test]
-async fn with_network_namespace_the_known_recipe_moves_the_address() {
-    if !in_network_of_its_own("with_network_namespace_the_known_recipe_moves_the_address") {
+async fn with_netns_and_arping_the_known_recipe_moves_the_address() {
+    if !in_network_of_its_own("with_netns_and_arping_the_known_recipe_moves_the_address") {
         return;
     }
     run("ip link set lo up");

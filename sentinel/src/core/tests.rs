@@ -11,5 +11,6 @@ mod promotion;
 mod safety;
 mod scripts;
 mod solo;
+mod status;
 mod vip;
 mod vouch;

@@ -15,6 +15,7 @@ mod links;
 pub(crate) mod listener;
 mod pause;
 mod process;
+mod pulse;
 pub(crate) mod resolver;
 mod script_output;
 pub(crate) mod server;
@@ -28,6 +29,7 @@ use std::sync::Once;
 use std::time::Instant;
 
 use redoubt_wire::replace::Replaced;
+use redoubt_wire::service::Service;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::timers::Ms;
@@ -73,6 +75,8 @@ pub(crate) struct Driver {
     acl: Acl,
     pause: pause::Pause,
     facts: info::Facts,
+    service: Service,
+    pulse: pulse::Pulse,
     state_file: PathBuf,
     scripts_file: ScriptsFile,
     scripts_writes: u64,
@@ -92,7 +96,7 @@ impl Driver {
         acl: Acl,
         facts: info::Facts,
         state_file: PathBuf,
-        scripts_file: ScriptsFile,
+        service: Service,
         events: Events,
     ) -> Self {
         Driver {
@@ -105,8 +109,10 @@ impl Driver {
             acl,
             pause: pause::Pause::default(),
             facts,
+            pulse: pulse::Pulse::new(&service, CLOCK_START_MS),
+            service,
+            scripts_file: ScriptsFile::beside(&state_file),
             state_file,
-            scripts_file,
             scripts_writes: 0,
             events,
             started: Instant::now(),
@@ -126,8 +132,10 @@ impl Driver {
     /// Runs until told to end; the exit code.
     pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Event>) -> i32 {
         self.carry_out();
+        self.service.ready(&self.core.status());
         loop {
-            let due = self.core.poll_timeout().min(self.clients.due()).min(self.pause.due());
+            let timers = [self.core.poll_timeout(), self.clients.due(), self.pause.due(), self.pulse.due()];
+            let due = timers.into_iter().min().unwrap_or(Ms::MAX);
             let wake = self.started + std::time::Duration::from_millis(due.saturating_sub(CLOCK_START_MS));
             tokio::select! {
                 biased;
@@ -156,7 +164,12 @@ impl Driver {
             self.facts.sample(self.clients.commands_processed, now);
             if let Some(code) = self.exit_code {
                 self.keep_scripts();
+                self.service.stopping();
                 return code;
+            }
+            if self.pulse.beats(now) {
+                self.service.status(&self.core.status());
+                self.service.alive();
             }
         }
     }
@@ -191,6 +204,7 @@ impl Driver {
                 Output::Publish { channel, message } => {
                     let now = self.now();
                     self.clients.publish(&channel, &message, now);
+                    self.pulse.hasten(now);
                 }
                 Output::Log { level, text } => log(level, &text),
                 Output::SetLogLevel { level } => {
@@ -203,7 +217,10 @@ impl Driver {
                 Output::Persist { seq, lines } => self.persist(seq, lines),
                 Output::PersistScripts { lines } => self.persist_scripts(lines),
                 Output::Resolve { host } => self.resolver.look_up(host),
-                Output::Exit { code } => std::process::exit(code),
+                Output::Exit { code } => {
+                    self.service.stopping();
+                    std::process::exit(code)
+                }
             }
         }
     }
