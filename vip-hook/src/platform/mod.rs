@@ -1,0 +1,1 @@
+//! Linux: addresses, the kernel's lease on them, ARP and neighbour discovery.
