@@ -11,7 +11,7 @@ use crate::core::types::{Answer, Hint, NodeRole};
 const LONGEST_TEXT: usize = 200;
 
 /// The reply to ROLE.
-pub(in crate::agent) fn role(reply: &Value) -> NodeRole {
+pub(crate) fn role(reply: &Value) -> NodeRole {
     if let Some(text) = reply.error_text() {
         return NodeRole::Unknown(printable(text));
     }

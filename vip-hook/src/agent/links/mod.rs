@@ -5,7 +5,7 @@
 //! What a peer can make us hold is bounded: one reply at a time by [`connection::LIMITS`], events by the length of the
 //! loop's queue, behind which the peer has to wait, and unanswered questions by [`pipeline::LONGEST`].
 
-pub(super) mod answers;
+pub(crate) mod answers;
 mod connection;
 pub(super) mod node;
 mod pipeline;
