@@ -19,7 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::clock;
 use crate::config::{self, Config, Endpoint, Login};
 use crate::control::{Reply, Request};
 use crate::core::Holder;
-use crate::core::types::{Hint, Input, Level, Now, Output};
+use crate::core::types::{Action, Hint, Input, Level, Now, Output, VirtualAddress};
 use host::{Host, HostEvent};
 use links::node::NodeLink;
 use links::sentinel::{Question, SentinelLink, Subject};
@@ -94,8 +94,9 @@ struct Running {
     store: Store,
     /// It ends when nothing of it is left on this host.
     leaving: bool,
-    /// Whether all addresses were on this host when it was last looked at, and since when that has been so.
-    was_on: bool,
+    /// The addresses that this host answers for, as far as the host has confirmed it.
+    on: BTreeSet<usize>,
+    /// When that changed last.
     changed: Now,
 }
 
@@ -119,12 +120,16 @@ struct Agent<H> {
     /// When the host may be listened to again, after it could not be.
     host_at: Now,
     /// What the host was last told to watch.
-    watched: Vec<crate::core::types::VirtualAddress>,
+    watched: Vec<VirtualAddress>,
+    /// The addresses of this host, but for the virtual ones.
+    own: Vec<IpAddr>,
     stopping: Option<Now>,
 }
 
 /// How long the end may take; then the kernel's lease has ended what could not be dropped.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// How long the end waits for the disk.
+const SAVE_LIMIT: Duration = Duration::from_secs(2);
 /// The pause after the host could not be listened to.
 const HOST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -149,6 +154,7 @@ impl<H: Host> Agent<H> {
             pulse: now,
             host_at: now,
             watched: Vec::new(),
+            own: Vec::new(),
             stopping: None,
         }
     }
@@ -246,7 +252,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Hands an input over to every master that has this address.
-    fn about(&mut self, address: &crate::core::types::VirtualAddress, input: impl Fn(usize) -> Input) {
+    fn about(&mut self, address: &VirtualAddress, input: impl Fn(usize) -> Input) {
         let index_in = |running: &Running| {
             let found = running.holder.addresses().find(|(_, own)| *own == address);
             found.map(|(index, _)| (running.id, index))
@@ -290,7 +296,9 @@ impl<H: Host> Agent<H> {
                 }
                 Output::Platform { index, action } => {
                     let Some(address) = running.holder.address(index).cloned() else { continue };
-                    let input = match self.host.act(&address, action) {
+                    let result = self.host.act(&address, action);
+                    running.note(index, action, result.is_ok());
+                    let input = match result {
                         Ok(()) => Input::Done { index, what: action },
                         Err(error) => Input::Failed { index, what: action, error },
                     };
@@ -302,7 +310,6 @@ impl<H: Host> Agent<H> {
                 Output::Log { level, text } => log_line(&running.config.name, level, &text),
             }
         }
-        running.note_change();
         if running.leaving && running.holder.settled() && self.stopping.is_none() {
             self.masters.remove(&master);
         }
@@ -337,9 +344,9 @@ impl<H: Host> Agent<H> {
                     running.config.name
                 );
             }
-            if let Err(error) = running.store.finish() {
-                log::warning!("The state could not be saved: {error}");
-            }
+        }
+        if tokio::time::timeout(SAVE_LIMIT, self.save()).await.is_err() {
+            log::warning!("The state is not on disk yet; the agent does not wait for it any longer");
         }
         // What they still tell, nobody waits for.
         self.queue.close();
@@ -351,13 +358,22 @@ impl<H: Host> Agent<H> {
         log::notice!("The agent ends; it holds nothing");
     }
 
+    /// Waits until all that is to be kept is on disk.
+    async fn save(&mut self) {
+        while self.masters.values().any(|running| running.store.is_busy()) {
+            if let Some(event @ Event::Stored { .. }) = self.queue.recv().await {
+                self.take(event);
+            }
+        }
+    }
+
     /// One line for `systemctl status`.
     fn status_line(&self) -> String {
         if let Some(error) = &self.config_error {
             return format!("Configuration not taken into use: {error}");
         }
         let held: Vec<&str> =
-            self.masters.values().filter(|running| running.was_on).map(|running| &*running.config.name).collect();
+            self.masters.values().filter(|running| running.is_on()).map(|running| &*running.config.name).collect();
         match (held.len(), self.masters.len()) {
             (0, all) => format!("Holds nothing; {all} masters"),
             (_, all) => format!("Holds {} of {all} masters: {}", held.len(), held.join(", ")),
@@ -372,20 +388,23 @@ impl Running {
 
     /// Whether this host answers for all addresses.
     fn is_on(&self) -> bool {
-        let view = self.holder.view(clock::now());
-        view.holds && view.addresses.iter().all(|address| address.on)
+        self.holder.addresses().all(|(index, _)| self.on.contains(&index))
     }
 
     /// Whether it answers for none.
     fn is_off(&self) -> bool {
-        let view = self.holder.view(clock::now());
-        !view.holds && view.addresses.iter().all(|address| !address.on)
+        self.on.is_empty()
     }
 
-    fn note_change(&mut self) {
-        let on = self.is_on();
-        if on != self.was_on {
-            self.was_on = on;
+    /// Notes what an action did to an address.
+    fn note(&mut self, index: usize, action: Action, succeeded: bool) {
+        let changed = match (action, succeeded) {
+            (Action::Hold { .. }, true) => self.on.insert(index),
+            // What could not be renewed answers no more when its lease is over.
+            (Action::Hold { .. }, false) | (Action::Drop, true) => self.on.remove(&index),
+            (Action::Drop, false) | (Action::Announce | Action::Probe, _) => false,
+        };
+        if changed {
             self.changed = clock::now();
         }
     }

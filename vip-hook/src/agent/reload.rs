@@ -20,6 +20,7 @@ impl<H: Host> Agent<H> {
     /// Starts with the configuration that it has.
     pub(super) fn begin(&mut self) {
         self.watch_addresses();
+        self.read_own_addresses();
         let kept: Vec<VirtualAddress> = self.config.addresses().cloned().collect();
         for done in self.host.remove_leftovers(&kept) {
             match done {
@@ -80,6 +81,7 @@ impl<H: Host> Agent<H> {
         log::set_level(config.log_level);
         config.warnings().iter().for_each(|warning| log::warning!("{warning}"));
         self.config = config;
+        self.read_own_addresses();
         let gone = |running: &&Running| !running.leaving && self.config.master(&running.config.name).is_none();
         let gone: Vec<MasterId> = self.masters.values().filter(gone).map(|running| running.id).collect();
         for id in gone {
@@ -117,7 +119,7 @@ impl<H: Host> Agent<H> {
         let node = NodeLink::open(id, master.node.clone(), master.node_login.clone(), self.events.clone());
         let links = self.links_of(&master);
         let running =
-            Running { id, config: master, holder, node, links, store, leaving: false, was_on: false, changed: now };
+            Running { id, config: master, holder, node, links, store, leaving: false, on: BTreeSet::new(), changed: now };
         let addresses: Vec<(usize, VirtualAddress)> =
             running.holder.addresses().map(|(index, address)| (index, address.clone())).collect();
         self.masters.insert(id, running);
@@ -153,21 +155,33 @@ impl<H: Host> Agent<H> {
     /// What has to be looked at from time to time.
     pub(super) fn follow_host(&mut self) {
         self.watch_addresses();
-        let moved: Vec<(MasterId, Vec<IpAddr>)> = self
-            .masters
-            .values()
-            .filter(|running| !running.leaving && running.config.host_addresses.is_none())
-            .map(|running| (running.id, running.config.clone()))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|(id, master)| (id, self.host_addresses(&master)))
-            .collect();
-        for (id, addresses) in moved {
+        let follows = |running: &Running| !running.leaving && running.config.host_addresses.is_none();
+        if !self.masters.values().any(follows) || !self.read_own_addresses() {
+            return;
+        }
+        let moved = |running: &&Running| follows(running) && running.holder.settings().host_addresses != self.own;
+        let moved: Vec<MasterId> = self.masters.values().filter(moved).map(|running| running.id).collect();
+        for id in moved {
             let Some(running) = self.masters.get(&id) else { continue };
-            if running.holder.settings().host_addresses != addresses {
-                log::notice!("Master {}: this host's addresses are now {addresses:?}", running.config.name);
-                let settings = running.config.settings(addresses);
-                self.with_holder(id, |holder, now| holder.reload(now, settings));
+            log::notice!("Master {}: this host's addresses are now {:?}", running.config.name, self.own);
+            let settings = running.config.settings(self.own.clone());
+            self.with_holder(id, |holder, now| holder.reload(now, settings));
+        }
+    }
+
+    /// Reads the addresses of this host, but for the virtual ones; false if they cannot be read, and stay as they were.
+    fn read_own_addresses(&mut self) -> bool {
+        match self.host.own_addresses() {
+            Ok(mut own) => {
+                own.retain(|ip| !self.config.addresses().any(|address| address.address == *ip));
+                own.sort_unstable();
+                own.dedup();
+                self.own = own;
+                true
+            }
+            Err(error) => {
+                log::warning!("The addresses of this host cannot be read: {error}");
+                false
             }
         }
     }
@@ -189,19 +203,8 @@ impl<H: Host> Agent<H> {
     }
 
     /// As which addresses the Sentinels may know this host.
-    fn host_addresses(&mut self, master: &config::Master) -> Vec<IpAddr> {
-        if let Some(given) = &master.host_addresses {
-            return given.clone();
-        }
-        let mut own = self.host.own_addresses().unwrap_or_else(|error| {
-            log::warning!("The addresses of this host cannot be read: {error}");
-            Vec::new()
-        });
-        let is_virtual = |ip: &IpAddr| self.config.addresses().any(|address| address.address == *ip);
-        own.retain(|ip| !is_virtual(ip));
-        own.sort_unstable();
-        own.dedup();
-        own
+    fn host_addresses(&self, master: &config::Master) -> Vec<IpAddr> {
+        master.host_addresses.clone().unwrap_or_else(|| self.own.clone())
     }
 
     fn links_of(&mut self, master: &config::Master) -> Vec<LinkId> {

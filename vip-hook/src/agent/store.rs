@@ -76,9 +76,9 @@ impl Store {
         });
     }
 
-    /// Writes what is not on disk yet, at the end of the process.
-    pub(super) fn finish(&mut self) -> Result<(), String> {
-        if self.changed || self.writing { write(&self.path, &self.record) } else { Ok(()) }
+    /// Whether something is not on disk yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.writing || self.changed
     }
 }
 

@@ -109,7 +109,7 @@ fn lock(state: &Mutex<LinkState>) -> MutexGuard<'_, LinkState> {
 enum Asked {
     Vouch(Question),
     /// Of a classic Sentinel, first the address …
-    Address(Question),
+    Address,
     /// … and then the epoch.
     Epoch(Question, Result<SocketAddr, String>),
     Release,
@@ -273,7 +273,7 @@ impl Task {
         until: Option<Instant>,
     ) -> Result<(), String> {
         let name = Arc::clone(&question.subject.name);
-        self.asked.push(Asked::Address(question.clone()), until);
+        self.asked.push(Asked::Address, until);
         self.asked.push(Asked::Epoch(question, Err("it did not answer".into())), until);
         connection
             .send(&[&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &name], &["SENTINEL", "MASTER", &name]])
@@ -302,7 +302,7 @@ impl Task {
                     }
                 }
             },
-            Asked::Address(_) => self.note_address(answers::address(reply)),
+            Asked::Address => self.note_address(answers::address(reply)),
             Asked::Epoch(question, address) => {
                 let named = address.and_then(|address| Ok((address, answers::epoch(reply)?)));
                 let answer = match named {
@@ -333,7 +333,7 @@ impl Task {
         for asked in self.asked.overdue() {
             match asked {
                 Asked::Vouch(question) | Asked::Epoch(question, _) => questions.push(question.clone()),
-                Asked::Address(_) | Asked::Release => {}
+                Asked::Address | Asked::Release => {}
             }
         }
         for question in questions {
