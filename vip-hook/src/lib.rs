@@ -5,5 +5,6 @@
 //! the kernel's lease, ARP and neighbour discovery), `agent` (sockets and timers between the two),
 //! and `cli` (what the user types, and what Sentinel calls).
 
+pub mod clock;
 pub mod core;
 pub mod platform;
