@@ -222,7 +222,9 @@ pub enum CallError {
         error: std::io::Error,
     },
     /// The reply is none.
-    #[error("the agent at {path} answers what this program does not understand: {error}; are they of the same version?")]
+    #[error(
+        "the agent at {path} answers what this program does not understand: {error}; are they of the same version?"
+    )]
     Unintelligible {
         /// The socket.
         path: String,
@@ -237,7 +239,8 @@ pub enum CallError {
 /// No agent, or no reply within five seconds.
 pub fn call(socket: &Path, request: &Request) -> Result<Reply, CallError> {
     let path = || socket.display().to_string();
-    let stream = UnixStream::connect(socket).map_err(|error| CallError::Unreachable { path: path(), error })?;
+    let stream =
+        UnixStream::connect(socket).map_err(|error| CallError::Unreachable { path: path(), error })?;
     let silent = |error| CallError::Silent { path: path(), error };
     stream.set_read_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
     stream.set_write_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
@@ -301,7 +304,13 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_an_error() {
-        for bad in ["", "{}", r#"{"request":"fly"}"#, r#"{"request":"maintenance"}"#, r#"{"request":"maintenance","on":true,"now":1}"#] {
+        for bad in [
+            "",
+            "{}",
+            r#"{"request":"fly"}"#,
+            r#"{"request":"maintenance"}"#,
+            r#"{"request":"maintenance","on":true,"now":1}"#,
+        ] {
             assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
         }
     }
@@ -310,6 +319,9 @@ mod tests {
     fn without_an_agent_the_error_names_the_socket() {
         let error = call(Path::new("/nonexistent/agent.sock"), &Request::Ping).unwrap_err();
         assert!(matches!(error, CallError::Unreachable { .. }));
-        assert!(error.to_string().starts_with("no agent at /nonexistent/agent.sock: No such file"), "{error}");
+        assert!(
+            error.to_string().starts_with("no agent at /nonexistent/agent.sock: No such file"),
+            "{error}"
+        );
     }
 }

@@ -55,7 +55,9 @@ impl Host for Linux {
         for leftover in found.iter().filter(|leftover| !is_kept(leftover.address)) {
             let ip = leftover.address;
             done.push(match self.platform.remove_leftover(leftover) {
-                Ok(()) => Ok(format!("{ip} was left by an agent before and is not configured any more: removed")),
+                Ok(()) => {
+                    Ok(format!("{ip} was left by an agent before and is not configured any more: removed"))
+                }
                 Err(error) => Err(format!("{ip} was left by an agent before and cannot be removed: {error}")),
             });
         }

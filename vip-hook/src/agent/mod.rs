@@ -7,8 +7,8 @@
 //! process was stopped for a while.
 
 pub mod host;
-pub(crate) mod linux;
 pub(crate) mod links;
+pub(crate) mod linux;
 mod notified;
 mod reload;
 mod service;
@@ -243,7 +243,9 @@ impl<H: Host> Agent<H> {
                 self.about(&address, |index| Input::Address { index, state });
                 self.follow_host();
             }
-            Ok(HostEvent::Claimed { address, by }) => self.about(&address, |index| Input::Claimed { index, by }),
+            Ok(HostEvent::Claimed { address, by }) => {
+                self.about(&address, |index| Input::Claimed { index, by })
+            }
             Err(error) => {
                 log::warning!("This host cannot be watched at present: {error}");
                 self.host_at = clock::now() + HOST_PAUSE;
@@ -372,8 +374,12 @@ impl<H: Host> Agent<H> {
         if let Some(error) = &self.config_error {
             return format!("Configuration not taken into use: {error}");
         }
-        let held: Vec<&str> =
-            self.masters.values().filter(|running| running.is_on()).map(|running| &*running.config.name).collect();
+        let held: Vec<&str> = self
+            .masters
+            .values()
+            .filter(|running| running.is_on())
+            .map(|running| &*running.config.name)
+            .collect();
         match (held.len(), self.masters.len()) {
             (0, all) => format!("Holds nothing; {all} masters"),
             (_, all) => format!("Holds {} of {all} masters: {}", held.len(), held.join(", ")),

@@ -31,16 +31,20 @@ impl<H: Host> Agent<H> {
     pub(super) fn call(&mut self, call: Call) {
         let Call { request, peer, reply } = call;
         let answer = match request {
-            Request::Ping => Reply::Pong { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() },
+            Request::Ping => {
+                Reply::Pong { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() }
+            }
             Request::Status => Reply::Status(self.status()),
             Request::Notify(notification) => return self.notified(notification, &peer, reply),
             Request::Maintenance { on, master } => {
                 let what = format!("maintenance {}", if on { "on" } else { "off" });
                 self.for_masters(master.as_deref(), &what, &peer, |agent, id| agent.maintenance(id, on))
             }
-            Request::Release { master } => self.for_masters(master.as_deref(), "release", &peer, |agent, id| {
-                agent.input(id, Input::Release);
-            }),
+            Request::Release { master } => {
+                self.for_masters(master.as_deref(), "release", &peer, |agent, id| {
+                    agent.input(id, Input::Release);
+                })
+            }
         };
         // A caller that went away needs no reply.
         drop(reply.send(answer));
@@ -90,8 +94,11 @@ impl<H: Host> Agent<H> {
 
     fn notified(&mut self, event: Notification, peer: &str, reply: oneshot::Sender<Reply>) {
         let Notification { master, role, from_ip, from_port, to_ip, to_port, .. } = &event;
-        let extra = [("epoch", event.config_epoch.map(|epoch| epoch.to_string())), ("event", event.event_id.clone()),
-            ("reason", event.reason.clone())];
+        let extra = [
+            ("epoch", event.config_epoch.map(|epoch| epoch.to_string())),
+            ("event", event.event_id.clone()),
+            ("reason", event.reason.clone()),
+        ];
         let extra: String = extra
             .into_iter()
             .filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")))
@@ -116,7 +123,14 @@ impl<H: Host> Agent<H> {
         }
         let was_on = !running.is_off();
         self.input(id, Input::Hint(Hint::Notified { to_us }));
-        self.waiting.push(Waiting { master: id, to_us, was_on, since: now, until: now + NOTIFY_LIMIT, reply });
+        self.waiting.push(Waiting {
+            master: id,
+            to_us,
+            was_on,
+            since: now,
+            until: now + NOTIFY_LIMIT,
+            reply,
+        });
     }
 
     /// Answers the calls of which the end is there.
@@ -124,7 +138,8 @@ impl<H: Host> Agent<H> {
         let now = clock::now();
         let masters = &self.masters;
         for waiting in self.waiting.extract_if(.., |waiting| {
-            now >= waiting.until || masters.get(&waiting.master).is_none_or(|running| waiting.is_over(running))
+            now >= waiting.until
+                || masters.get(&waiting.master).is_none_or(|running| waiting.is_over(running))
         }) {
             match masters.get(&waiting.master) {
                 Some(running) => {
@@ -147,20 +162,25 @@ impl Waiting {
 
     fn outcome(&self, running: &Running) -> Reply {
         let names = |joined: &str| {
-            let one = |a: &crate::core::types::VirtualAddress| format!("{} {joined} {}", a.address, a.interface);
+            let one =
+                |a: &crate::core::types::VirtualAddress| format!("{} {joined} {}", a.address, a.interface);
             running.config.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
         };
         let after = |at: Now| format!("after {} ms", at.saturating_sub(self.since).as_millis());
         let view = running.holder.view(clock::now());
         let text = match (self.to_us, running.is_on(), running.is_off()) {
-            (true, true, _) if self.was_on && running.changed < self.since => format!("{} already", names("was on")),
+            (true, true, _) if self.was_on && running.changed < self.since => {
+                format!("{} already", names("was on"))
+            }
             (true, true, _) => format!("{} {}", names("taken on"), after(running.changed)),
             (true, _, _) if is_barred(running) => view.why,
             (false, _, true) if self.was_on => format!("{} {}", names("released on"), after(clock::now())),
             (false, _, true) => "not this host's affair: it holds nothing of it".into(),
             _ => {
                 let limit = NOTIFY_LIMIT.as_secs();
-                return Reply::Retry { text: format!("not done within {limit} s. {} {}", view.why, view.next) };
+                return Reply::Retry {
+                    text: format!("not done within {limit} s. {} {}", view.why, view.next),
+                };
             }
         };
         Reply::Done { text }

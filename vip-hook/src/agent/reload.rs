@@ -43,10 +43,15 @@ impl<H: Host> Agent<H> {
             Ok(config) => {
                 self.config_error = None;
                 self.apply(config);
-                log::notice!("The configuration was read again and is in use: {}", self.config_file.display());
+                log::notice!(
+                    "The configuration was read again and is in use: {}",
+                    self.config_file.display()
+                );
             }
             Err(error) => {
-                log::warning!("The configuration was read again and is not used; the one before stays: {error}");
+                log::warning!(
+                    "The configuration was read again and is not used; the one before stays: {error}"
+                );
                 self.config_error = Some(error);
             }
         }
@@ -82,7 +87,8 @@ impl<H: Host> Agent<H> {
         config.warnings().iter().for_each(|warning| log::warning!("{warning}"));
         self.config = config;
         self.read_own_addresses();
-        let gone = |running: &&Running| !running.leaving && self.config.master(&running.config.name).is_none();
+        let gone =
+            |running: &&Running| !running.leaving && self.config.master(&running.config.name).is_none();
         let gone: Vec<MasterId> = self.masters.values().filter(gone).map(|running| running.id).collect();
         for id in gone {
             if let Some(running) = self.masters.get_mut(&id) {
@@ -118,8 +124,17 @@ impl<H: Host> Agent<H> {
         let maintenance = store.record().maintenance;
         let node = NodeLink::open(id, master.node.clone(), master.node_login.clone(), self.events.clone());
         let links = self.links_of(&master);
-        let running =
-            Running { id, config: master, holder, node, links, store, leaving: false, on: BTreeSet::new(), changed: now };
+        let running = Running {
+            id,
+            config: master,
+            holder,
+            node,
+            links,
+            store,
+            leaving: false,
+            on: BTreeSet::new(),
+            changed: now,
+        };
         let addresses: Vec<(usize, VirtualAddress)> =
             running.holder.addresses().map(|(index, address)| (index, address.clone())).collect();
         self.masters.insert(id, running);
@@ -140,7 +155,8 @@ impl<H: Host> Agent<H> {
         let settings = master.settings(self.host_addresses(&master));
         let Some(running) = self.masters.get_mut(&id) else { return };
         if (&running.config.node, &running.config.node_login) != (&master.node, &master.node_login) {
-            running.node = NodeLink::open(id, master.node.clone(), master.node_login.clone(), self.events.clone());
+            running.node =
+                NodeLink::open(id, master.node.clone(), master.node_login.clone(), self.events.clone());
         }
         let old_links = std::mem::replace(&mut running.links, links.clone());
         running.config = master;
@@ -159,7 +175,8 @@ impl<H: Host> Agent<H> {
         if !self.masters.values().any(follows) || !self.read_own_addresses() {
             return;
         }
-        let moved = |running: &&Running| follows(running) && running.holder.settings().host_addresses != self.own;
+        let moved =
+            |running: &&Running| follows(running) && running.holder.settings().host_addresses != self.own;
         let moved: Vec<MasterId> = self.masters.values().filter(moved).map(|running| running.id).collect();
         for id in moved {
             let Some(running) = self.masters.get(&id) else { continue };

@@ -44,8 +44,9 @@ impl OnlyOne {
     /// # Errors
     /// Another one runs, or the directory cannot be written.
     pub(super) fn claim(state_dir: &Path) -> Result<OnlyOne, String> {
-        fs::create_dir_all(state_dir)
-            .map_err(|e| format!("{}: {e}; it must be a directory that this user may write", state_dir.display()))?;
+        fs::create_dir_all(state_dir).map_err(|e| {
+            format!("{}: {e}; it must be a directory that this user may write", state_dir.display())
+        })?;
         let path = state_dir.join("agent.lock");
         let file = OpenOptions::new()
             .create(true)
@@ -90,12 +91,14 @@ impl Socket {
     /// # Errors
     /// What keeps it from being made.
     pub(super) fn open(config: &Config) -> Result<Socket, String> {
-        let given = ListenFd::from_env().take_unix_listener(0).map_err(|e| format!("the socket of systemd: {e}"))?;
+        let given =
+            ListenFd::from_env().take_unix_listener(0).map_err(|e| format!("the socket of systemd: {e}"))?;
         let path = &config.socket;
         let (listener, made) = match given {
             Some(listener) => (listener, None),
             None => {
-                let listener = bind(path, config.socket_group.as_deref()).map_err(|e| format!("{}: {e}", path.display()))?;
+                let listener = bind(path, config.socket_group.as_deref())
+                    .map_err(|e| format!("{}: {e}", path.display()))?;
                 (listener, Some(path.clone()))
             }
         };
@@ -152,7 +155,12 @@ fn bind(path: &Path, group: Option<&str>) -> Result<StdListener, String> {
     let gid = match group {
         Some(name) => {
             let group = Group::from_name(name).map_err(|e| format!("socket-group {name}: {e}"))?;
-            Some(group.ok_or_else(|| format!("socket-group: there is no group {name} on this host"))?.gid.as_raw())
+            Some(
+                group
+                    .ok_or_else(|| format!("socket-group: there is no group {name} on this host"))?
+                    .gid
+                    .as_raw(),
+            )
         }
         None => None,
     };
@@ -174,11 +182,15 @@ fn remove_stale(path: &Path) -> Result<(), String> {
         Err(e) => return Err(e.to_string()),
     };
     if !found.file_type().is_socket() {
-        return Err("there is a file in the place of the socket; remove it, or set socket to another path".into());
+        return Err(
+            "there is a file in the place of the socket; remove it, or set socket to another path".into()
+        );
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err("another agent listens there; end it first".into()),
-        Err(e) if e.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(|e| e.to_string()),
+        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|e| e.to_string())
+        }
         Err(e) => Err(format!("{e}; is it the socket of another user's agent?")),
     }
 }

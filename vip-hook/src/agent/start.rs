@@ -5,8 +5,8 @@ use std::path::Path;
 use redoubt_wire::log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::linux::Linux;
 use super::host::Host;
+use super::linux::Linux;
 use super::socket::{OnlyOne, Socket};
 use super::{Agent, Event, Events};
 use crate::config::Config;
@@ -50,7 +50,12 @@ pub fn run(config: Config, config_file: &Path) -> Result<(), StartError> {
 }
 
 /// Runs the agent on a host.
-async fn serve<H: Host>(config: Config, config_file: &Path, host: H, socket: Socket) -> Result<(), StartError> {
+async fn serve<H: Host>(
+    config: Config,
+    config_file: &Path,
+    host: H,
+    socket: Socket,
+) -> Result<(), StartError> {
     log::notice!(
         "Redoubt VIP agent {} starting, PID: {}, configuration {}",
         env!("CARGO_PKG_VERSION"),

@@ -39,10 +39,9 @@ impl<H: Host> Agent<H> {
                 down: link.as_ref().and_then(|link| link.down.clone()),
                 classic: link.as_ref().and_then(|link| link.classic),
                 counts: said.is_some_and(|said| said.counts),
-                answer: said.and_then(|said| said.answer.as_ref()).map(|(age, answer)| Said {
-                    text: answer_text(answer),
-                    age_ms: ms(*age),
-                }),
+                answer: said
+                    .and_then(|said| said.answer.as_ref())
+                    .map(|(age, answer)| Said { text: answer_text(answer), age_ms: ms(*age) }),
             }
         });
         Master {
@@ -55,7 +54,10 @@ impl<H: Host> Agent<H> {
             why: view.why.clone(),
             next: view.next.clone(),
             node: running.config.node.to_string(),
-            node_role: view.node.as_ref().map(|(age, role)| Said { text: role.to_string(), age_ms: ms(*age) }),
+            node_role: view
+                .node
+                .as_ref()
+                .map(|(age, role)| Said { text: role.to_string(), age_ms: ms(*age) }),
             host_addresses: settings.host_addresses.iter().map(ToString::to_string).collect(),
             sentinels: sentinels.collect(),
             addresses: view.addresses.iter().map(address).collect(),
@@ -79,7 +81,9 @@ fn answer_text(answer: &Answer) -> String {
         Answer::Vouched { epoch, other } => {
             format!("vouches for this host in epoch {epoch}, for no other since {} ms", other.as_millis())
         }
-        Answer::Refused { epoch, reason } => format!("does not vouch for this host, in epoch {epoch}: {reason}"),
+        Answer::Refused { epoch, reason } => {
+            format!("does not vouch for this host, in epoch {epoch}: {reason}")
+        }
         Answer::Names { address, epoch } => format!("names {address} in epoch {epoch}"),
         Answer::Nothing(why) => format!("no answer: {why}"),
     }

@@ -41,7 +41,9 @@ impl Store {
             Err(e) => return Err(named(e.to_string())),
         };
         let record = serde_json::from_slice(&text).map_err(|e| {
-            named(format!("{e}; it holds the highest epoch seen: remove it if this host may start without that"))
+            named(format!(
+                "{e}; it holds the highest epoch seen: remove it if this host may start without that"
+            ))
         })?;
         Ok(Store { path, record, writing: false, changed: false })
     }

@@ -31,12 +31,16 @@ pub(super) struct Peer {
 impl Peer {
     /// Connects and logs in.
     pub(super) fn connect(to: &Endpoint, login: &Login) -> Result<Peer, String> {
-        let all = (to.host.as_str(), to.port).to_socket_addrs().map_err(|e| format!("no address for {}: {e}", to.host))?;
+        let all = (to.host.as_str(), to.port)
+            .to_socket_addrs()
+            .map_err(|e| format!("no address for {}: {e}", to.host))?;
         let mut last = format!("no address for {}", to.host);
         for address in all {
             match TcpStream::connect_timeout(&address, LIMIT) {
                 Ok(stream) => {
-                    let set = stream.set_read_timeout(Some(LIMIT)).and_then(|()| stream.set_write_timeout(Some(LIMIT)));
+                    let set = stream
+                        .set_read_timeout(Some(LIMIT))
+                        .and_then(|()| stream.set_write_timeout(Some(LIMIT)));
                     set.map_err(|e| e.to_string())?;
                     let mut peer = Peer { stream, decoder: Decoder::new(LIMITS), buf: Vec::new() };
                     if let Some(auth) = login.command() {
@@ -71,7 +75,11 @@ impl Peer {
                 Ok(0) => return Err("it closed the connection".into()),
                 Ok(len) => self.buf.extend_from_slice(&chunk[..len]),
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Err(format!("no answer to {} within {} ms", command.join(" "), LIMIT.as_millis()));
+                    return Err(format!(
+                        "no answer to {} within {} ms",
+                        command.join(" "),
+                        LIMIT.as_millis()
+                    ));
                 }
                 Err(e) => return Err(e.to_string()),
             }
@@ -125,7 +133,9 @@ fn fields(reply: &Value) -> Fields {
     let text = |value: &Value| value.as_bytes().map(answers::printable);
     let pairs: Vec<(&Value, &Value)> = match reply {
         Value::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
-        other => other.as_slice().unwrap_or_default().chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        other => {
+            other.as_slice().unwrap_or_default().chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect()
+        }
     };
     pairs.into_iter().filter_map(|(key, value)| Some((text(key)?, text(value)?))).collect()
 }

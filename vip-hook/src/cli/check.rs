@@ -97,7 +97,8 @@ fn check_file(config: &Config, file: &Path, findings: &mut Findings) {
     for warning in config.warnings() {
         findings.warning("", warning);
     }
-    let has_password = |master: &Master| master.node_login.password.is_some() || master.sentinel_login.password.is_some();
+    let has_password =
+        |master: &Master| master.node_login.password.is_some() || master.sentinel_login.password.is_some();
     let mode = std::fs::metadata(file).map(|found| found.permissions().mode());
     if config.masters.iter().any(has_password) && mode.is_ok_and(|mode| mode & 0o004 != 0) {
         findings.warning(
@@ -112,7 +113,8 @@ fn check_file(config: &Config, file: &Path, findings: &mut Findings) {
         && let Ok(missing) = capabilities::missing()
         && let Some(advice) = capabilities::advice(&missing)
     {
-        findings.note("", format!("without-agent: move works only where notify has the capabilities: {advice}"));
+        findings
+            .note("", format!("without-agent: move works only where notify has the capabilities: {advice}"));
     }
 }
 
@@ -121,7 +123,10 @@ fn check_agent(config: &Config, findings: &mut Findings) {
     match control::call(&config.socket, &Request::Status) {
         Ok(Reply::Status(status)) => {
             if let Some(error) = status.config_error {
-                findings.error("", format!("the agent runs with an older configuration than the file's: {error}"));
+                findings.error(
+                    "",
+                    format!("the agent runs with an older configuration than the file's: {error}"),
+                );
             }
             if !status.fence.in_kernel {
                 findings.warning("", status.fence.text);
@@ -138,7 +143,10 @@ fn check_agent(config: &Config, findings: &mut Findings) {
                         findings.warning("", fence.text);
                     }
                 }
-                _ => findings.note("", "whether the kernel has nf_tables is not known: run the check as root, or the agent"),
+                _ => findings.note(
+                    "",
+                    "whether the kernel has nf_tables is not known: run the check as root, or the agent",
+                ),
             }
         }
     }
@@ -157,7 +165,9 @@ fn check_addresses(master: &Master, findings: &mut Findings) {
                     findings.add(severity, &master.name, finding.text);
                 }
             }
-            Err(error) => findings.warning(&master.name, format!("{} cannot be looked at: {error}", address.interface)),
+            Err(error) => {
+                findings.warning(&master.name, format!("{} cannot be looked at: {error}", address.interface))
+            }
         }
     }
 }
@@ -167,7 +177,10 @@ fn check_node(master: &Master, findings: &mut Findings) {
         NodeRole::Master | NodeRole::Replica => {}
         other => findings.error(
             &master.name,
-            format!("the node {} answers {other}; nothing is taken before it says that it is the master", master.node),
+            format!(
+                "the node {} answers {other}; nothing is taken before it says that it is the master",
+                master.node
+            ),
         ),
     }
 }

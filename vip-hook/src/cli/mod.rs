@@ -276,7 +276,10 @@ mod tests {
         long.extend(SEVEN);
         for args in [&SEVEN[..], &long] {
             let Verb::Notify(args) = parse(args).unwrap().verb else { panic!("{args:?}") };
-            assert_eq!((&*args.master_name, args.role, &*args.to_ip, args.to_port), ("mymaster", Role::Leader, "10.0.0.2", 6380));
+            assert_eq!(
+                (&*args.master_name, args.role, &*args.to_ip, args.to_port),
+                ("mymaster", Role::Leader, "10.0.0.2", 6380)
+            );
         }
         // Also of a master that is named as a verb is.
         let mut status = SEVEN;
@@ -292,7 +295,14 @@ mod tests {
             args[at] = word;
             args.to_vec()
         };
-        for args in [SEVEN[..6].to_vec(), with(1, "chief"), with(4, "0x17"), with(6, "70000"), vec!["fly"], vec!["maintenance"]] {
+        for args in [
+            SEVEN[..6].to_vec(),
+            with(1, "chief"),
+            with(4, "0x17"),
+            with(6, "70000"),
+            vec!["fly"],
+            vec!["maintenance"],
+        ] {
             let error = parse(&args).expect_err(&format!("{args:?}"));
             assert_eq!(error.exit_code(), i32::from(MISUSE), "{args:?}");
         }

@@ -30,7 +30,10 @@ pub(super) fn run(config: &Config, args: &NotifyArgs) -> u8 {
                 return DONE;
             };
             if args.to_ip.parse::<std::net::IpAddr>().is_err() {
-                eprintln!("'{}' is no address: with 'sentinel announce-hostnames no' Sentinel gives one", args.to_ip);
+                eprintln!(
+                    "'{}' is no address: with 'sentinel announce-hostnames no' Sentinel gives one",
+                    args.to_ip
+                );
                 return MISUSE;
             }
             match moves::run(config, master, args) {

@@ -32,10 +32,9 @@ struct Plans {
 
 pub(super) fn run(config: &Config, json: bool) -> u8 {
     let plans = match control::call(&config.socket, &Request::Status) {
-        Ok(Reply::Status(status)) => Plans {
-            without_agent: None,
-            masters: status.masters.iter().map(of_agent).collect(),
-        },
+        Ok(Reply::Status(status)) => {
+            Plans { without_agent: None, masters: status.masters.iter().map(of_agent).collect() }
+        }
         Ok(other) => return say(&other).max(RETRY),
         Err(error @ CallError::Unreachable { .. }) => Plans {
             without_agent: Some(error.to_string()),
@@ -54,7 +53,14 @@ pub(super) fn run(config: &Config, json: bool) -> u8 {
         println!("{error}\nSo node and Sentinels were asked from here; this is what an agent would do.\n");
     }
     for plan in &plans.masters {
-        println!("{} ({}): {}\n  {}\n  {}", plan.name, plan.addresses.join(", "), plan.state, plan.why, plan.next);
+        println!(
+            "{} ({}): {}\n  {}\n  {}",
+            plan.name,
+            plan.addresses.join(", "),
+            plan.state,
+            plan.why,
+            plan.next
+        );
     }
     DONE
 }
@@ -79,10 +85,12 @@ fn asked(config: &Config, master: &Master) -> Plan {
     let role = ask::role(&master.node, &master.node_login);
     let mut told = Vec::new();
     for sentinel in &master.sentinels {
-        let answer = Peer::connect(sentinel, &master.sentinel_login).and_then(|mut peer| ask::told(&mut peer, &master.name));
+        let answer = Peer::connect(sentinel, &master.sentinel_login)
+            .and_then(|mut peer| ask::told(&mut peer, &master.name));
         told.push((sentinel, answer));
     }
-    let names_us = |address: &std::net::SocketAddr| address.port() == master.port && own.contains(&address.ip());
+    let names_us =
+        |address: &std::net::SocketAddr| address.port() == master.port && own.contains(&address.ip());
     let count = |wanted: &dyn Fn(&std::net::SocketAddr) -> bool| {
         told.iter().filter(|(_, answer)| answer.as_ref().is_ok_and(|told| wanted(&told.address))).count()
     };
@@ -102,7 +110,9 @@ fn asked(config: &Config, master: &Master) -> Plan {
         NodeRole::Master => format!(
             "An agent here would hold nothing: {us} of {all} Sentinels name this host, and {needed} are needed."
         ),
-        other => format!("An agent here would hold nothing: the node's role is {other}, and it must be master."),
+        other => {
+            format!("An agent here would hold nothing: the node's role is {other}, and it must be master.")
+        }
     };
     Plan {
         name: master.name.clone(),

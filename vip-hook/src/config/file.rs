@@ -85,8 +85,12 @@ const SENTINEL_KEYS: [&str; 3] = ["sentinel-user", "sentinel-password", "sentine
 impl File {
     pub(super) fn into_config(self) -> Result<Config, String> {
         within("masters", self.masters.len(), MAX_MASTERS)?;
-        let masters =
-            self.masters.iter().enumerate().map(|(m, master)| self.master(m, master)).collect::<Result<_, _>>()?;
+        let masters = self
+            .masters
+            .iter()
+            .enumerate()
+            .map(|(m, master)| self.master(m, master))
+            .collect::<Result<_, _>>()?;
         Ok(Config {
             socket: given(self.socket, DEFAULT_SOCKET.into()),
             socket_group: self.socket_group.map(|group| group.0.0),
@@ -105,7 +109,9 @@ impl File {
             (Some(own), _) => (own, format!("{place}.sentinels")),
             (None, Some(shared)) => (shared, "sentinels".into()),
             (None, None) => {
-                return Err(format!("{place}: no Sentinels; give sentinels here, or at the top for all masters"));
+                return Err(format!(
+                    "{place}: no Sentinels; give sentinels here, or at the top for all masters"
+                ));
             }
         };
         within(&sentinels_at, sentinels.len(), MAX_SENTINELS)?;
@@ -118,7 +124,9 @@ impl File {
         };
         let hosts = master.host_addresses.as_ref();
         if hosts.is_some_and(Vec::is_empty) {
-            return Err(format!("{place}.host-addresses: expected at least one; leave the key out for all of this host's"));
+            return Err(format!(
+                "{place}.host-addresses: expected at least one; leave the key out for all of this host's"
+            ));
         }
         let node = master.node.0.clone();
         Ok(Master {
@@ -130,8 +138,10 @@ impl File {
             sentinels: sentinels.iter().map(|s| s.0.clone()).collect(),
             sentinel_login: self.sentinel_login(&place, master)?,
             addresses: master.addresses.iter().map(FileAddress::virtual_address).collect(),
-            lease: chosen(&master.lease_ms, &self.lease_ms).map_or(Duration::from_millis(400), |lease| lease.0),
-            on_quorum_loss: chosen(&master.on_quorum_loss, &self.on_quorum_loss).unwrap_or(OnQuorumLoss::Release),
+            lease: chosen(&master.lease_ms, &self.lease_ms)
+                .map_or(Duration::from_millis(400), |lease| lease.0),
+            on_quorum_loss: chosen(&master.on_quorum_loss, &self.on_quorum_loss)
+                .unwrap_or(OnQuorumLoss::Release),
             on_conflict: chosen(&master.on_conflict, &self.on_conflict).unwrap_or(OnConflict::Defend),
             announce_interval: chosen(&master.announce_interval, &self.announce_interval)
                 .map_or(Duration::from_secs(60), |interval| interval.0),
@@ -184,9 +194,9 @@ impl LoginKeys<'_> {
                 return Err(format!("{}: stands beside {}; give one of them", self.key(2), self.keys[1]));
             }
             (Some(password), None) => Some(password.0.0.clone()),
-            (None, Some(file)) => {
-                Some(read_password(&file.0).map_err(|e| format!("{}: {}: {e}", self.key(2), file.0.display()))?)
-            }
+            (None, Some(file)) => Some(
+                read_password(&file.0).map_err(|e| format!("{}: {}: {e}", self.key(2), file.0.display()))?,
+            ),
             (None, None) => None,
         };
         if self.user.is_some() && password.is_none() {

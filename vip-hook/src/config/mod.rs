@@ -192,7 +192,9 @@ impl Config {
                 ));
             }
             if let Some((ip, place)) = master.node.ip().and_then(taken) {
-                return Err(format!("{place}: {ip} is the address of masters[{m}].node; give the host's own"));
+                return Err(format!(
+                    "{place}: {ip} is the address of masters[{m}].node; give the host's own"
+                ));
             }
             if let Some((ip, place)) = master.sentinels.iter().filter_map(Endpoint::ip).find_map(taken) {
                 return Err(format!(

@@ -140,7 +140,8 @@ impl Scalar for Port {
 pub(super) struct MasterName(pub(super) String);
 
 impl Scalar for MasterName {
-    const ALLOWED: &'static str = "the name of a master in the Sentinels: letters, digits and .-_, at most 200 of them";
+    const ALLOWED: &'static str =
+        "the name of a master in the Sentinels: letters, digits and .-_, at most 200 of them";
 
     fn parse(text: &str) -> Option<Self> {
         // Of the same letters as Sentinel allows, so that it can also name a file.

@@ -43,7 +43,9 @@ pub(in crate::agent) fn vouch(reply: &Value) -> Vouch {
         let classic = has(b"unknown") && has(b"subcommand");
         return if classic { Vouch::Classic } else { Vouch::Answer(Answer::Nothing(printable(text))) };
     }
-    Vouch::Answer(vouch_answer(reply).unwrap_or_else(|| Answer::Nothing("its reply to VOUCH has another form".into())))
+    Vouch::Answer(
+        vouch_answer(reply).unwrap_or_else(|| Answer::Nothing("its reply to VOUCH has another form".into())),
+    )
 }
 
 fn vouch_answer(reply: &Value) -> Option<Answer> {
@@ -84,7 +86,9 @@ pub(crate) fn field<'a>(reply: &'a Value, name: &str) -> Result<&'a Value, Strin
     let is_it = |key: &Value| key.as_bytes() == Some(name.as_bytes());
     let found = match reply {
         Value::Map(pairs) => pairs.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value),
-        other => other.as_slice().and_then(|items| items.chunks_exact(2).find(|pair| is_it(&pair[0])).map(|pair| &pair[1])),
+        other => other
+            .as_slice()
+            .and_then(|items| items.chunks_exact(2).find(|pair| is_it(&pair[0])).map(|pair| &pair[1])),
     };
     found.ok_or_else(|| format!("its reply to SENTINEL MASTER has no {name}"))
 }
@@ -144,8 +148,13 @@ mod tests {
     #[test]
     fn roles() {
         assert_eq!(role(&value("*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n")), NodeRole::Master);
-        assert_eq!(role(&value("*5\r\n$5\r\nslave\r\n$1\r\na\r\n:1\r\n$9\r\nconnected\r\n:1\r\n")), NodeRole::Replica);
-        for other in ["*2\r\n$8\r\nsentinel\r\n*0\r\n", "-NOAUTH Authentication required.\r\n", "+OK\r\n", "*0\r\n"] {
+        assert_eq!(
+            role(&value("*5\r\n$5\r\nslave\r\n$1\r\na\r\n:1\r\n$9\r\nconnected\r\n:1\r\n")),
+            NodeRole::Replica
+        );
+        for other in
+            ["*2\r\n$8\r\nsentinel\r\n*0\r\n", "-NOAUTH Authentication required.\r\n", "+OK\r\n", "*0\r\n"]
+        {
             assert!(matches!(role(&value(other)), NodeRole::Unknown(_)), "{other}");
         }
     }
@@ -179,11 +188,21 @@ mod tests {
 
     #[test]
     fn classic_answers() {
-        assert_eq!(address(&value("*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n")), Ok("127.0.0.1:6379".parse().unwrap()));
+        assert_eq!(
+            address(&value("*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n")),
+            Ok("127.0.0.1:6379".parse().unwrap())
+        );
         assert!(address(&value("*-1\r\n")).unwrap_err().contains("No such master"));
-        assert!(address(&value("*2\r\n$6\r\ndb.lan\r\n$4\r\n6379\r\n")).unwrap_err().contains("announce-hostnames"));
+        assert!(
+            address(&value("*2\r\n$6\r\ndb.lan\r\n$4\r\n6379\r\n"))
+                .unwrap_err()
+                .contains("announce-hostnames")
+        );
         assert!(address(&value("*2\r\n$9\r\n127.0.0.1\r\n$5\r\n70000\r\n")).is_err());
-        assert_eq!(epoch(&value("*4\r\n$4\r\nname\r\n$1\r\nm\r\n$12\r\nconfig-epoch\r\n$2\r\n12\r\n")), Ok(12));
+        assert_eq!(
+            epoch(&value("*4\r\n$4\r\nname\r\n$1\r\nm\r\n$12\r\nconfig-epoch\r\n$2\r\n12\r\n")),
+            Ok(12)
+        );
         assert!(epoch(&value("*2\r\n$4\r\nname\r\n$1\r\nm\r\n")).is_err());
         assert!(epoch(&value("-ERR No such master with that name\r\n")).unwrap_err().contains("No such"));
     }
@@ -198,7 +217,10 @@ mod tests {
         assert_eq!(message("+odown", "master m 10.0.0.1 6379 #quorum 2/2"), named(Hint::Odown));
         assert_eq!(message("+try-failover", "master m 10.0.0.1 6379"), named(Hint::TryFailover));
         assert_eq!(message("+switch-master", "m 10.0.0.1 6379 10.0.0.2 6379"), named(Hint::SwitchMaster));
-        assert_eq!(message("+promoted-slave", "slave 10.0.0.2:6379 10.0.0.2 6379 @ m 10.0.0.1 6379"), named(Hint::Other));
+        assert_eq!(
+            message("+promoted-slave", "slave 10.0.0.2:6379 10.0.0.2 6379 @ m 10.0.0.1 6379"),
+            named(Hint::Other)
+        );
         assert_eq!(message("+odown", "sentinel x"), None);
     }
 

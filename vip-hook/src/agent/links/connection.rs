@@ -40,13 +40,17 @@ impl Connection {
     /// Connects and, where a login is needed, logs in.
     pub(super) async fn open(to: &Endpoint, login: &Login) -> Result<Connection, OpenError> {
         let addresses = tokio::net::lookup_host((to.host.as_str(), to.port)).await;
-        let addresses: Vec<_> = addresses.map_err(|e| OpenError::Other(format!("no address for {}: {e}", to.host)))?.collect();
+        let addresses: Vec<_> =
+            addresses.map_err(|e| OpenError::Other(format!("no address for {}: {e}", to.host)))?.collect();
         let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(&addresses[..])).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused => return Err(OpenError::Refused),
             Ok(Err(e)) => return Err(OpenError::Other(format!("cannot connect: {e}"))),
             Err(_) => {
-                return Err(OpenError::Other(format!("no connection within {} ms", CONNECT_LIMIT.as_millis())));
+                return Err(OpenError::Other(format!(
+                    "no connection within {} ms",
+                    CONNECT_LIMIT.as_millis()
+                )));
             }
         };
         stream.set_nodelay(true).map_err(|e| OpenError::Other(e.to_string()))?;

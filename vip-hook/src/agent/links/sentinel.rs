@@ -71,8 +71,17 @@ impl SentinelLink {
         let (requests, queue) = unbounded_channel();
         let state = Arc::new(Mutex::new(LinkState { down: Some("not connected yet".into()), classic: None }));
         let subscription =
-            tokio::spawn(subscription::run(link, sentinel.clone(), login.clone(), events.clone())).abort_handle();
-        let task = Task { link, sentinel, login, events, queue, state: Arc::clone(&state), asked: Pipeline::new(PATIENCE) };
+            tokio::spawn(subscription::run(link, sentinel.clone(), login.clone(), events.clone()))
+                .abort_handle();
+        let task = Task {
+            link,
+            sentinel,
+            login,
+            events,
+            queue,
+            state: Arc::clone(&state),
+            asked: Pipeline::new(PATIENCE),
+        };
         SentinelLink { requests, state, task: tokio::spawn(task.run()), subscription }
     }
 

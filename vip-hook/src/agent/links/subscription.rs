@@ -34,7 +34,12 @@ pub(super) async fn run(link: LinkId, sentinel: Endpoint, login: Login, events: 
     }
 }
 
-async fn listen(link: LinkId, connection: &mut Connection, events: &Events, heard: &mut bool) -> Result<(), String> {
+async fn listen(
+    link: LinkId,
+    connection: &mut Connection,
+    events: &Events,
+    heard: &mut bool,
+) -> Result<(), String> {
     let mut subscribe = vec!["SUBSCRIBE"];
     subscribe.extend(answers::CHANNELS);
     connection.send(&[&subscribe]).await?;

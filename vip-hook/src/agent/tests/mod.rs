@@ -31,8 +31,10 @@ async fn the_master_takes_its_address_and_lets_go_when_it_is_one_no_more() {
     stage.node.plays().is_master = false;
     stage.until_off().await;
     for sentinel in &stage.sentinels {
-        eventually("the release is told", || sentinel.count("SENTINEL VOUCH mymaster 127.0.0.1") > 0
-            && sentinel.plays().asked.iter().any(|asked| asked.ends_with("RELEASE")))
+        eventually("the release is told", || {
+            sentinel.count("SENTINEL VOUCH mymaster 127.0.0.1") > 0
+                && sentinel.plays().asked.iter().any(|asked| asked.ends_with("RELEASE"))
+        })
         .await;
     }
     assert!(!stage.status().await.masters[0].holds);
@@ -76,7 +78,12 @@ async fn a_minority_is_not_enough() {
     }
     assert!(!stage.is_on(VIP));
     let status = stage.status().await;
-    assert!(status.masters[0].sentinels.iter().any(|s| s.answer.as_ref().is_some_and(|a| a.text.contains("other-master"))));
+    assert!(
+        status.masters[0]
+            .sentinels
+            .iter()
+            .any(|s| s.answer.as_ref().is_some_and(|a| a.text.contains("other-master")))
+    );
     for sentinel in &stage.sentinels {
         sentinel.plays().names = stage.node.addr;
     }
@@ -130,7 +137,8 @@ async fn an_event_of_a_sentinel_makes_a_round_due() {
     let before = stage.node.count("ROLE");
     let begun = clock::now();
     stage.node.plays().is_master = true;
-    stage.sentinels[2].publish("+switch-master", &format!("mymaster 127.0.0.1 1 127.0.0.1 {}", stage.node.addr.port()));
+    stage.sentinels[2]
+        .publish("+switch-master", &format!("mymaster 127.0.0.1 1 127.0.0.1 {}", stage.node.addr.port()));
     stage.until_on().await;
     assert!(stage.node.count("ROLE") > before);
     assert!(clock::now() - begun < Duration::from_secs(2));
@@ -151,7 +159,10 @@ async fn passwords_are_given_to_node_and_sentinels() {
         }
     })
     .await;
-    eventually("they were asked", || refused.sentinels.iter().all(|sentinel| sentinel.count("SENTINEL VOUCH") > 0)).await;
+    eventually("they were asked", || {
+        refused.sentinels.iter().all(|sentinel| sentinel.count("SENTINEL VOUCH") > 0)
+    })
+    .await;
     let status = refused.status().await;
     assert!(!status.masters[0].holds);
     assert!(status.masters[0].why.contains("NOAUTH"), "{}", status.masters[0].why);
@@ -179,9 +190,11 @@ async fn a_reload_keeps_what_stays_and_drops_what_goes() {
 async fn a_file_that_is_wrong_is_refused_as_a_whole() {
     let stage = Stage::new(&REDOUBT).await;
     stage.until_on().await;
-    for (top, says) in [("lease-ms: 1", "lease-ms: invalid value"), ("state-dir: /tmp/x\nstate-dir: /tmp", "duplicate"),
-        ("socket-group: other", "socket-group changed, which takes a restart")]
-    {
+    for (top, says) in [
+        ("lease-ms: 1", "lease-ms: invalid value"),
+        ("state-dir: /tmp/x\nstate-dir: /tmp", "duplicate"),
+        ("socket-group: other", "socket-group changed, which takes a restart"),
+    ] {
         stage.rewrite(top, "10.0.0.102");
         stage.hup().await;
         let status = stage.status().await;
@@ -200,7 +213,8 @@ async fn a_master_that_is_taken_out_is_let_go_of() {
     let stage = Stage::new(&REDOUBT).await;
     stage.until_on().await;
     let text = std::fs::read_to_string(stage.file()).unwrap();
-    std::fs::write(stage.file(), text.replace("name: mymaster", "name: another").replace(VIP, "10.0.0.103")).unwrap();
+    std::fs::write(stage.file(), text.replace("name: mymaster", "name: another").replace(VIP, "10.0.0.103"))
+        .unwrap();
     stage.hup().await;
     stage.until_off().await;
     let status = stage.status().await;
@@ -228,7 +242,8 @@ async fn what_a_killed_agent_left_is_taken_over_or_dropped() {
     stage.kill().await;
     assert!(stage.is_on(VIP));
     stage.start_again();
-    eventually("it holds again", || stage.hosted().on.get(&vip()).is_some_and(|until| *until > clock::now())).await;
+    eventually("it holds again", || stage.hosted().on.get(&vip()).is_some_and(|until| *until > clock::now()))
+        .await;
     assert_eq!(stage.hosted().count("drop"), 0, "it was proven before it was dropped");
     stage.kill().await;
     stage.node.plays().is_master = false;
@@ -241,7 +256,8 @@ async fn a_script_hears_what_came_of_its_call() {
     let stage = Stage::with(&REDOUBT, "", |node, _| node.plays().is_master = false).await;
     eventually("it runs", || stage.node.count("ROLE") > 0).await;
     assert_eq!(text_of(&stage.notify(false, None).await), "not this host's affair: it holds nothing of it");
-    let (reply, ()) = tokio::join!(stage.notify(true, Some(1)), async { stage.node.plays().is_master = true });
+    let (reply, ()) =
+        tokio::join!(stage.notify(true, Some(1)), async { stage.node.plays().is_master = true });
     let Reply::Done { text } = &reply else { panic!("{reply:?}") };
     assert!(text.starts_with("10.0.0.100 taken on eth0 after ") && text.ends_with(" ms"), "{text}");
     assert_eq!(stage.notify(true, None).await, Reply::Done { text: "10.0.0.100 was on eth0 already".into() });

@@ -24,7 +24,11 @@ async fn exchange(stage: &Stage, bytes: Vec<u8>, lines: usize) -> Vec<String> {
 #[tokio::test]
 async fn requests_are_lines_and_each_has_its_reply() {
     let stage = Stage::new(&REDOUBT).await;
-    let pong = format!(r#"{{"reply":"pong","version":"{}","pid":{}}}"#, env!("CARGO_PKG_VERSION"), std::process::id());
+    let pong = format!(
+        r#"{{"reply":"pong","version":"{}","pid":{}}}"#,
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
     let two = b"{\"request\":\"ping\"}\n{\"request\":\"ping\"}\n".to_vec();
     assert_eq!(exchange(&stage, two, 2).await, [pong.clone(), pong.clone()]);
     for bad in [&b"hello\n"[..], b"{}\n", b"\xff\xfe\n", b"{\"request\":\"fly\"}\n"] {
@@ -62,7 +66,14 @@ async fn a_second_agent_is_refused() {
     let state_dir = stage.config().state_dir;
     let first = OnlyOne::claim(&state_dir).unwrap();
     let error = OnlyOne::claim(&state_dir).unwrap_err();
-    assert!(error.contains(&format!("another agent runs on {}: process {}", state_dir.display(), std::process::id())), "{error}");
+    assert!(
+        error.contains(&format!(
+            "another agent runs on {}: process {}",
+            state_dir.display(),
+            std::process::id()
+        )),
+        "{error}"
+    );
     drop(first);
     OnlyOne::claim(&state_dir).unwrap();
     assert!(stage.is_on(VIP));

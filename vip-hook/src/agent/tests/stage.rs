@@ -202,7 +202,11 @@ impl Drop for Played {
     }
 }
 
-async fn listen(listener: TcpListener, plays: Arc<Mutex<Plays>>, published: broadcast::Sender<(String, String)>) {
+async fn listen(
+    listener: TcpListener,
+    plays: Arc<Mutex<Plays>>,
+    published: broadcast::Sender<(String, String)>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -210,7 +214,11 @@ async fn listen(listener: TcpListener, plays: Arc<Mutex<Plays>>, published: broa
     }
 }
 
-async fn serve(mut stream: TcpStream, plays: Arc<Mutex<Plays>>, published: broadcast::Sender<(String, String)>) {
+async fn serve(
+    mut stream: TcpStream,
+    plays: Arc<Mutex<Plays>>,
+    published: broadcast::Sender<(String, String)>,
+) {
     let mut decoder = Decoder::new(ValueLimits::default());
     let mut buf = Vec::new();
     let mut messages: Option<broadcast::Receiver<(String, String)>> = None;
@@ -275,7 +283,9 @@ fn reply(plays: &mut Plays, words: &[String], allowed: &mut bool) -> Option<Stri
                 *allowed = true;
                 return Some("+OK\r\n".into());
             }
-            ["AUTH", ..] => return Some("-WRONGPASS invalid username-password pair or user is disabled.\r\n".into()),
+            ["AUTH", ..] => {
+                return Some("-WRONGPASS invalid username-password pair or user is disabled.\r\n".into());
+            }
             _ if !*allowed => return Some("-NOAUTH Authentication required.\r\n".into()),
             _ => {}
         }
@@ -285,21 +295,31 @@ fn reply(plays: &mut Plays, words: &[String], allowed: &mut bool) -> Option<Stri
     Some(match (plays.kind, &words[..]) {
         (_, ["PING"]) => array(&[bulk("pong"), bulk("")]),
         (_, ["SUBSCRIBE", channels @ ..]) => {
-            let one = |(at, channel): (usize, &&str)| array(&[bulk("subscribe"), bulk(channel), integer(at as u128 + 1)]);
+            let one = |(at, channel): (usize, &&str)| {
+                array(&[bulk("subscribe"), bulk(channel), integer(at as u128 + 1)])
+            };
             channels.iter().enumerate().map(one).collect()
         }
         (Kind::Node, ["ROLE"]) if plays.is_master => array(&[bulk("master"), integer(0), array(&[])]),
-        (Kind::Node, ["ROLE"]) => array(&[bulk("slave"), bulk("127.0.0.1"), integer(1), bulk("connected"), integer(0)]),
+        (Kind::Node, ["ROLE"]) => {
+            array(&[bulk("slave"), bulk("127.0.0.1"), integer(1), bulk("connected"), integer(0)])
+        }
         (Kind::Redoubt, ["SENTINEL", "VOUCH", _, _, _, "RELEASE"]) => "+OK\r\n".into(),
         (Kind::Redoubt, ["SENTINEL", "VOUCH", "mymaster", asked_ip, asked_port]) => {
             if (*asked_ip, *asked_port) == (&*ip, &*port) {
                 array(&[bulk("vouched"), integer(plays.epoch.into()), integer(plays.other.as_millis())])
             } else {
-                array(&[bulk("refused"), integer(plays.epoch.into()), bulk(&format!("other-master {ip} {port}"))])
+                array(&[
+                    bulk("refused"),
+                    integer(plays.epoch.into()),
+                    bulk(&format!("other-master {ip} {port}")),
+                ])
             }
         }
         (Kind::Classic, ["SENTINEL", "VOUCH", ..]) => "-ERR Unknown sentinel subcommand 'VOUCH'\r\n".into(),
-        (Kind::Classic, ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]) => array(&[bulk(&ip), bulk(&port)]),
+        (Kind::Classic, ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]) => {
+            array(&[bulk(&ip), bulk(&port)])
+        }
         (Kind::Classic, ["SENTINEL", "MASTER", "mymaster"]) => {
             array(&[bulk("name"), bulk("mymaster"), bulk("config-epoch"), bulk(&plays.epoch.to_string())])
         }
@@ -339,11 +359,7 @@ impl Stage {
     }
 
     /// With more lines of configuration at the top, and what is played changed before the agent starts.
-    pub(super) async fn with(
-        kinds: &[Kind],
-        top: &str,
-        prepare: impl FnOnce(&Played, &[Played]),
-    ) -> Stage {
+    pub(super) async fn with(kinds: &[Kind], top: &str, prepare: impl FnOnce(&Played, &[Played])) -> Stage {
         let node = Played::start(Kind::Node, "127.0.0.1:1".parse().unwrap()).await;
         let mut sentinels = Vec::new();
         for kind in kinds {

@@ -70,12 +70,21 @@ fn may(user: &User, path: &Path, bit: u32, what: &str) -> Result<(), String> {
     for folder in path.ancestors().skip(1) {
         let found = fs::metadata(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         if user.bits(found.uid(), found.gid(), found.mode()) & 1 == 0 {
-            return Err(format!("the folder {} may not be entered by it (mode {:o})", folder.display(), found.mode() & 0o7777));
+            return Err(format!(
+                "the folder {} may not be entered by it (mode {:o})",
+                folder.display(),
+                found.mode() & 0o7777
+            ));
         }
     }
     let found = fs::metadata(path).map_err(|e| e.to_string())?;
     if user.bits(found.uid(), found.gid(), found.mode()) & bit == 0 {
-        return Err(format!("it may not be {what} by it (mode {:o}, owner {}, group {})", found.mode() & 0o7777, found.uid(), found.gid()));
+        return Err(format!(
+            "it may not be {what} by it (mode {:o}, owner {}, group {})",
+            found.mode() & 0o7777,
+            found.uid(),
+            found.gid()
+        ));
     }
     Ok(())
 }

@@ -111,10 +111,14 @@ fn check_monitored(
     findings: &mut Findings,
 ) {
     let mut seen = Vec::new();
-    for (command, what) in [(&["SENTINEL", "MASTERS"][..], "a master"), (&["SENTINEL", "REPLICAS", &master.name], "a replica")] {
+    for (command, what) in
+        [(&["SENTINEL", "MASTERS"][..], "a master"), (&["SENTINEL", "REPLICAS", &master.name], "a replica")]
+    {
         match peer.ask(command).and_then(|reply| ask::instances(&reply)) {
             Ok(instances) => seen.extend(instances.iter().filter_map(ask::address_of).map(|at| (at, what))),
-            Err(why) => findings.warning(&master.name, format!("Sentinel {sentinel}, {}: {why}", command.join(" "))),
+            Err(why) => {
+                findings.warning(&master.name, format!("Sentinel {sentinel}, {}: {why}", command.join(" ")))
+            }
         }
     }
     for ((ip, port), what) in seen {
@@ -166,11 +170,15 @@ fn check_script(
         return;
     }
     let Some(user) = user else {
-        findings.note(about, format!("as which user Sentinel {sentinel} calls {script} is not known: run the check as root"));
+        findings.note(
+            about,
+            format!("as which user Sentinel {sentinel} calls {script} is not known: run the check as root"),
+        );
         return;
     };
     if let Err(why) = access::may_execute(&user, path) {
-        findings.error(about, format!("the user of Sentinel {sentinel} ({user}) cannot execute {script}: {why}"));
+        findings
+            .error(about, format!("the user of Sentinel {sentinel} ({user}) cannot execute {script}: {why}"));
     }
     match access::may_write(&user, &config.socket) {
         Ok(()) => {}

@@ -1,0 +1,250 @@
+//! The kernel's lease: an address answers only while a set element with a timeout lives.
+//!
+//! The table `netdev redoubt_vip` has an ingress chain on each interface with virtual addresses. What would make this
+//! host answer for one (an ARP request, a neighbour solicitation, a packet to it) is dropped if the address is in the
+//! set `guarded` and not in the set `live`. Each proof renews the element in `live`; without renewal it ends by
+//! itself, whatever became of the agent. So the table belongs to no process, and stays when the agent ends: no
+//! element, no traffic. What other hosts say about the address (announcements, answers) passes, so that this host's
+//! own neighbour table follows the holder. An egress chain, where the kernel has them (5.16), keeps this host's ARP
+//! and neighbour discovery from naming itself as the address's owner when the lease is over but the address still
+//! there.
+//!
+//! # Why a pause of the agent cannot open a closed fence
+//!
+//! The kernel counts a timeout from when it handles the message. An agent that computes 400 ms, is stopped, and sends
+//! when it goes on would open the fence long after its proof. So every message that opens does so on a condition that
+//! the kernel checks in the same transaction: it deletes an element, which fails if that has expired. A renewal
+//! deletes the element in `live` and adds it anew. To open a closed fence, an element is first added to `permit`, which
+//! opens nothing, and then that one is deleted and the one in `live` added. An agent that was stopped, wherever it
+//! was, for longer than what was left of its proof finds its condition expired. After each renewal the clock is read
+//! again, and an element that would live too long is shortened.
+//!
+//! Deleting and adding are one transaction: packets see the old element or the new one, never a gap.
+//!
+//! # What it does not do
+//!
+//! Frames with a VLAN tag pass the parent's ingress as well; those for a guarded address are dropped there like
+//! others, since the host would answer them too. An interface without virtual addresses has no chain: Linux answers ARP
+//! for any local address on any interface (`arp_ignore` 0), so that on a host with two interfaces in one network
+//! the other one answers until the address is gone; `check` names such interfaces.
+
+mod rules;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::error::{PlatformError, Result};
+use super::netlink::message::Builder;
+use super::netlink::{BatchError, Connection, Family};
+use crate::clock;
+use crate::core::types::Now;
+use rules::Batch;
+
+/// The table's name, in the family netdev.
+pub const TABLE: &str = "redoubt_vip";
+
+/// The shortest time for which the fence is opened. The kernel counts in ticks of up to 10 ms and rounds down, and a
+/// timeout of no tick would mean for ever.
+pub const SHORTEST: Duration = Duration::from_millis(20);
+/// By how much an element may outlive its proof because time went by while it was set.
+const TOLERANCE: Duration = Duration::from_millis(5);
+/// How often an element is shortened before the fence is closed instead.
+const ATTEMPTS: usize = 3;
+
+/// What the kernel does for an agent that no longer renews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// It ends the traffic to the millisecond that the proof permits, rounded down to its tick.
+    Kernel,
+    /// It cannot: the address of an agent that died stays until its lifetime is over.
+    Unavailable {
+        /// Why, with what would help.
+        reason: String,
+        /// For how long a dead agent's address may go on answering, in seconds.
+        worst_case_s: u32,
+    },
+}
+
+impl std::fmt::Display for Fence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fence::Kernel => {
+                write!(f, "the kernel ends an address's traffic by itself when its lease is over")
+            }
+            Fence::Unavailable { reason, worst_case_s } => write!(
+                f,
+                "the kernel cannot end an address's traffic when its lease is over ({reason}): if the agent is \
+                 killed or hangs while it holds an address, that may go on answering for up to {worst_case_s} s, \
+                 and two hosts may answer for it during that time"
+            ),
+        }
+    }
+}
+
+/// The rules in the kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    connection: Connection,
+    /// Whether the kernel has egress chains; known after the first installation.
+    egress: bool,
+}
+
+impl Kernel {
+    /// Finds out whether this process may use nf_tables with netdev chains, without leaving anything behind.
+    pub fn open() -> Result<Kernel, String> {
+        let connection = Connection::open(Family::Netfilter, 0)
+            .map_err(|errno| format!("no netlink socket for netfilter: {errno}"))?;
+        let mut kernel = Kernel { connection, egress: true };
+        // On lo, which is there in every network namespace, in a table of its own that goes in the same transaction.
+        kernel.egress = kernel.probe(true).is_ok();
+        match kernel.probe(false) {
+            Ok(()) => Ok(kernel),
+            Err(errno) => Err(match errno {
+                Errno::EPERM => "nf_tables needs CAP_NET_ADMIN".to_owned(),
+                Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOENT | Errno::EPROTONOSUPPORT => format!(
+                    "nf_tables with netdev ingress chains is missing: {errno}; kernel options NF_TABLES, \
+                     NF_TABLES_NETDEV and NETFILTER_INGRESS, module nf_tables"
+                ),
+                errno => format!("nf_tables: {errno}"),
+            }),
+        }
+    }
+
+    fn probe(&mut self, egress: bool) -> Result<(), Errno> {
+        let name = format!("{TABLE}_probe_{}", std::process::id());
+        let mut batch = Batch::new(&name);
+        batch.table();
+        batch.sets();
+        batch.chain("lo", egress);
+        batch.delete_table();
+        self.connection.batch(batch.finish()).map_err(|error| error.errno)
+    }
+
+    /// Puts the rules on these interfaces, which must be there, and guards exactly these addresses. What is live stays
+    /// so; rules that are there are replaced in one transaction.
+    pub fn install(&mut self, interfaces: &[&str], addresses: &[IpAddr]) -> Result<()> {
+        let build = |egress: bool| -> Builder {
+            let mut batch = Batch::new(TABLE);
+            batch.table();
+            batch.sets();
+            for interface in interfaces {
+                batch.chain(interface, false);
+                if egress {
+                    batch.chain(interface, true);
+                }
+            }
+            batch.guard(addresses);
+            batch.finish()
+        };
+        let what = || format!("cannot install the fence on {}", interfaces.join(", "));
+        match self.connection.batch(build(self.egress)) {
+            Ok(()) => Ok(()),
+            // A chain whose interface went and came again is in the way.
+            Err(error) if matches!(error.errno, Errno::EEXIST | Errno::EOPNOTSUPP | Errno::EBUSY) => {
+                for interface in interfaces {
+                    self.remove_chains(interface);
+                }
+                self.connection.batch(build(self.egress)).map_err(|e| PlatformError::kernel(what())(e.errno))
+            }
+            Err(error) => Err(PlatformError::kernel(what())(error.errno)),
+        }
+    }
+
+    /// Removes the chains of an interface, if there are any.
+    pub fn remove_chains(&mut self, interface: &str) {
+        for egress in [false, true] {
+            let mut batch = Batch::new(TABLE);
+            batch.delete_chain(interface, egress);
+            // ENOENT: there was none.
+            let _ = self.connection.batch(batch.finish());
+        }
+    }
+
+    /// Lets an address answer until `until`, and renews that. Fails if less than [`SHORTEST`] is left.
+    pub fn open_until(&mut self, address: IpAddr, until: Now) -> Result<()> {
+        let refused = |errno| PlatformError::kernel(format!("cannot let {address} through the fence"))(errno);
+        for _ in 0..ATTEMPTS {
+            let left = left(address, until)?;
+            match self.renew(address, left) {
+                Ok(()) => {}
+                Err(BatchError { message: 1, errno: Errno::ENOENT }) => {
+                    self.permit(address, left).map_err(|error| refused(error.errno))?;
+                    let left = self::left(address, until)?;
+                    self.enter(address, left).map_err(|error| match error {
+                        BatchError { message: 1, errno: Errno::ENOENT } => too_late(address),
+                        error => refused(error.errno),
+                    })?;
+                }
+                Err(error) => return Err(refused(error.errno)),
+            }
+            if clock::now() + left <= until + TOLERANCE {
+                return Ok(());
+            }
+        }
+        self.close(address)?;
+        Err(too_late(address))
+    }
+
+    /// Ends what an address was permitted, at once; nothing happens if it was not.
+    pub fn close(&mut self, address: IpAddr) -> Result<()> {
+        let refused = |errno| PlatformError::kernel(format!("cannot close the fence for {address}"))(errno);
+        for set in [rules::Set::Live, rules::Set::Permit] {
+            let mut batch = Batch::new(TABLE);
+            batch.delete(set, address);
+            match self.connection.batch(batch.finish()) {
+                Ok(()) | Err(BatchError { errno: Errno::ENOENT, .. }) => {}
+                Err(error) => return Err(refused(error.errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the table with everything in it, for who removes the product from a host. Whether there was one.
+    pub fn uninstall(&mut self) -> Result<bool> {
+        let mut batch = Batch::new(TABLE);
+        batch.delete_table();
+        match self.connection.batch(batch.finish()) {
+            Ok(()) => Ok(true),
+            Err(BatchError { errno: Errno::ENOENT, .. }) => Ok(false),
+            Err(error) => {
+                Err(PlatformError::kernel(format!("cannot remove the table netdev {TABLE}"))(error.errno))
+            }
+        }
+    }
+
+    fn renew(&mut self, address: IpAddr, left: Duration) -> Result<(), BatchError> {
+        let mut batch = Batch::new(TABLE);
+        batch.delete(rules::Set::Live, address);
+        batch.add(rules::Set::Live, address, left);
+        self.connection.batch(batch.finish())
+    }
+
+    fn permit(&mut self, address: IpAddr, left: Duration) -> Result<(), BatchError> {
+        let mut batch = Batch::new(TABLE);
+        batch.delete(rules::Set::Permit, address);
+        // What an earlier attempt left there must not lend this one its time.
+        let _ = self.connection.batch(batch.finish());
+        let mut batch = Batch::new(TABLE);
+        batch.add(rules::Set::Permit, address, left);
+        self.connection.batch(batch.finish())
+    }
+
+    fn enter(&mut self, address: IpAddr, left: Duration) -> Result<(), BatchError> {
+        let mut batch = Batch::new(TABLE);
+        batch.delete(rules::Set::Permit, address);
+        batch.add(rules::Set::Live, address, left);
+        self.connection.batch(batch.finish())
+    }
+}
+
+/// What is left of a proof, if that is enough to open for.
+fn left(address: IpAddr, until: Now) -> Result<Duration> {
+    let left = until.saturating_sub(clock::now());
+    if left < SHORTEST { Err(too_late(address)) } else { Ok(left) }
+}
+
+fn too_late(address: IpAddr) -> PlatformError {
+    PlatformError::Refused(format!("the proof for {address} was over before the kernel could be told"))
+}
