@@ -18,3 +18,19 @@
 //! named this host in the same configuration epoch over the same connection.
 
 pub mod types;
+
+mod announce;
+mod epoch;
+mod holder;
+mod host;
+mod limited;
+mod mistakes;
+mod probe;
+mod proof;
+mod round;
+mod slot;
+mod view;
+mod votes;
+
+pub use holder::Holder;
+pub use view::{AddressView, SentinelView, View};

@@ -17,9 +17,11 @@ pub struct Settings {
     pub port: u16,
     /// How many Sentinels are configured; they are named by their index.
     pub sentinels: usize,
-    /// The virtual addresses; they are named by their index. All move together.
+    /// The virtual addresses; all move together. [`Holder`](super::Holder) names each by an index that stays the same
+    /// while it lives: first their places here, and new ones for what a reload adds.
     pub addresses: Vec<VirtualAddress>,
-    /// How long a proof permits holding, from the sending of its first request.
+    /// How long a proof permits holding, from the sending of its first request. The same on all hosts of a master:
+    /// each waits for the others' leases by its own figure.
     pub lease: Duration,
     /// What to do without a majority of the Sentinels.
     pub on_quorum_loss: OnQuorumLoss,
@@ -102,6 +104,14 @@ pub enum Input {
     Maintenance(bool),
     /// The user's wish, once: let go now, and do not take again before another host was master in between.
     Release,
+    /// An action of the platform was carried out. Every [`Output::Platform`] is answered by exactly one of this and
+    /// [`Input::Failed`].
+    Done {
+        /// Which address.
+        index: usize,
+        /// What was done.
+        what: Action,
+    },
     /// An action of the platform failed; the text says what and why.
     Failed {
         /// Which address.
@@ -179,6 +189,8 @@ pub struct AddressState {
     pub link_up: bool,
     /// The address is on the interface.
     pub present: bool,
+    /// It carries the mark of this program, so it was added by this agent or a predecessor.
+    pub ours: bool,
 }
 
 /// What the driver and the platform shall do.
@@ -198,19 +210,21 @@ pub enum Output {
         /// Which of the host's addresses to ask about (a redoubt-sentinel is asked about one).
         address: IpAddr,
     },
-    /// Tell every redoubt-sentinel that this host holds the addresses no more (`SENTINEL VOUCH … RELEASE`).
+    /// Tell every redoubt-sentinel that this host holds the addresses no more (`SENTINEL VOUCH … RELEASE`), on the
+    /// connection on which it was asked: only so can no later vouch be taken back by it.
     TellReleased {
         /// As which address it held them.
         address: IpAddr,
     },
-    /// Do something on this host.
+    /// Do something on this host. The actions of one address are carried out in the order they came, and each is
+    /// answered by [`Input::Done`] or [`Input::Failed`].
     Platform {
         /// Which address.
         index: usize,
         /// What.
         action: Action,
     },
-    /// Write the highest configuration epoch to disk; `None` in it: forget, the deployment was rebuilt.
+    /// Write the highest configuration epoch to disk; a lower one than before if the deployment was rebuilt.
     Persist {
         /// The epoch.
         epoch: u64,
@@ -228,7 +242,7 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Add the address if it is not there, and let it answer until `until`; also renews. After `until` the kernel
-    /// itself must see to it that it answers no more.
+    /// itself must see to it that it answers no more. Carried out so late that `until` is over, it must fail.
     Hold {
         /// On the clock of [`Now`].
         until: Now,
@@ -252,7 +266,7 @@ pub enum Level {
     Warning,
 }
 
-/// How long an answer is waited for; later ones count for nothing.
+/// How long an answer is waited for; what comes later counts for nothing. The state machine sees to it by itself.
 pub const QUESTION_LIMIT: Duration = Duration::from_millis(100);
 
 /// By how much the time since a Sentinel named another host must exceed the lease: what clocks, timers and the
