@@ -64,7 +64,7 @@ async fn event<T>(platform: &mut Platform, wanted: impl Fn(Event) -> Option<T>) 
 }
 
 async fn state_becomes(platform: &mut Platform, link_up: bool, present: bool) {
-    let wanted = AddressState { link_up, present };
+    let wanted = AddressState { link_up, present, ours: present };
     event(platform, |event| match event {
         Event::Address { state, .. } => (state == wanted).then_some(()),
         Event::Claimed { .. } => None,

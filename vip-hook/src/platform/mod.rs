@@ -208,6 +208,7 @@ impl Platform {
                 biased;
                 changed = self.monitor.changed() => {
                     let (address, state) = changed?;
+                    let state = self.marked(&address, state);
                     return Ok(Event::Address { address, state });
                 }
                 heard = heard(self.arp.as_ref()) => heard?,
@@ -229,7 +230,13 @@ impl Platform {
     /// What is so of an address now.
     pub fn state(&mut self, address: &VirtualAddress) -> Result<AddressState> {
         self.monitor.catch_up()?;
-        Ok(self.monitor.state(address))
+        Ok(self.marked(address, self.monitor.state(address)))
+    }
+
+    /// A state in which what this process added counts as ours also on a kernel that keeps no mark.
+    fn marked(&self, address: &VirtualAddress, state: AddressState) -> AddressState {
+        let ours = || self.monitor.assigned(address.address).any(|found| self.addresses.is_ours(found));
+        AddressState { ours: state.ours || (state.present && ours()), ..state }
     }
 
     /// The addresses that a predecessor left on this host, on whichever interface.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::addresses::{self, Assigned, RTM_DELADDR, RTM_NEWADDR};
+use super::addresses::{self, Assigned, PROTOCOL, RTM_DELADDR, RTM_NEWADDR};
 use super::error::{PlatformError, Result};
 use super::frames::Mac;
 use super::links::{self, Link, RTM_DELLINK, RTM_NEWLINK};
@@ -180,10 +180,12 @@ fn apply(
 
 fn state(links: &HashMap<u32, Link>, assigned: &[Assigned], address: &VirtualAddress) -> AddressState {
     let link = links.values().find(|link| link.name == address.interface);
+    let is_it = |found: &&Assigned| {
+        link.is_some_and(|link| found.interface == link.index) && found.address == address.address
+    };
     AddressState {
         link_up: link.is_some_and(|link| link.carrier),
-        present: link.is_some_and(|link| {
-            assigned.iter().any(|found| found.interface == link.index && found.address == address.address)
-        }),
+        present: assigned.iter().any(|found| is_it(&found)),
+        ours: assigned.iter().filter(is_it).any(|found| found.protocol == PROTOCOL),
     }
 }
