@@ -110,33 +110,39 @@ fn answered(host: &Host, to: SocketAddr, period: Duration, time: Duration) -> (u
     })
 }
 
-fn assert_ends_in_time(what: &str, start: Instant, last: Instant, asked_every: Duration) {
-    let end = last - start;
-    println!("{what}: the last answer came {end:?} after a lease of 300 ms began");
-    assert!(end >= ms(280) - asked_every && end <= ms(310), "{what}: {end:?}");
+/// Judges after how long leases of 300 ms ended, each measured by somebody who asks every 2 ms: in [280, 310] ms in the
+/// median, as the one who asks may be late himself.
+fn assert_end_in_time(what: &str, mut ends: Vec<Duration>) {
+    println!("{what}: the last answers came {ends:?} after leases of 300 ms began");
+    ends.sort();
+    let median = ends[ends.len() / 2];
+    assert!((ms(280)..=ms(310)).contains(&median), "{what}: {ends:?}");
 }
 
 /// One hold of 300 ms by `h0`, then nothing: when `h1` was answered last.
 fn lease_ends(address: VirtualAddress) {
     let net = Net::new(2).unwrap();
     let (a, b) = (net.host(0), net.host(1));
-    let prober = b.prober(address.address, ms(2));
-    let start = on(a, vec![address.clone()], async |platform| {
-        assert_eq!(platform.fence(LEASE), Fence::Kernel);
-        let start = Instant::now();
-        platform.hold(&address, clock::now() + ms(300)).unwrap();
-        println!("the first hold took {:?}", start.elapsed());
-        start
+    let ends = (0..3).map(|_| {
+        let prober = b.prober(address.address, ms(2));
+        let start = on(a, vec![address.clone()], async |platform| {
+            assert_eq!(platform.fence(LEASE), Fence::Kernel);
+            let start = Instant::now();
+            platform.hold(&address, clock::now() + ms(300)).unwrap();
+            println!("the first hold took {:?}", start.elapsed());
+            start
+        });
+        std::thread::sleep(ms(500));
+        let (_, heard) = prober.stop();
+        assert!(heard.iter().all(|heard| heard.by == a.mac));
+        let listed = a.ip(&["address", "show", "to", &address.address.to_string()]).unwrap();
+        assert!(
+            listed.contains(&address.address.to_string()),
+            "it was the fence that ended it, not the lifetime"
+        );
+        heard.last().unwrap().at - start
     });
-    std::thread::sleep(ms(500));
-    let (_, heard) = prober.stop();
-    assert!(heard.iter().all(|heard| heard.by == a.mac));
-    assert_ends_in_time("neighbour discovery", start, heard.last().unwrap().at, ms(2));
-    let listed = a.ip(&["address", "show", "to", &address.address.to_string()]).unwrap();
-    assert!(
-        listed.contains(&address.address.to_string()),
-        "it was the fence that ended it, not the lifetime"
-    );
+    assert_end_in_time("asked where it is", ends.collect());
 }
 
 #[test]
@@ -169,13 +175,19 @@ fn with_netns_a_lease_ends_for_packets_of_who_knows_the_way() {
                 INTERFACE,
             ])
             .unwrap();
-            let start = on(a, vec![address.clone()], async |platform| {
-                let start = Instant::now();
-                platform.hold(&address, clock::now() + ms(300)).unwrap();
-                start
+            let ends = (0..3).map(|_| {
+                let start = on(a, vec![address.clone()], async |platform| {
+                    let start = Instant::now();
+                    platform.hold(&address, clock::now() + ms(300)).unwrap();
+                    start
+                });
+                let (_, answers) = answered(b, SocketAddr::new(address.address, 7), ms(2), ms(500));
+                // When the last datagram was sent that was answered: nobody's lateness is in that.
+                let end = *answers.last().unwrap() - start;
+                assert!(end <= ms(310), "{end:?}");
+                end
             });
-            let (_, answers) = answered(b, SocketAddr::new(address.address, 7), ms(2), ms(500));
-            assert_ends_in_time(&format!("packets to {text}"), start, *answers.last().unwrap(), ms(2));
+            assert_end_in_time(&format!("packets to {text}"), ends.collect());
         }
     });
 }
@@ -252,7 +264,8 @@ fn with_netns_a_dead_agent_stops_answering() {
             agent.wait().unwrap();
             let answered_for = heard.last().unwrap().at.saturating_duration_since(end);
             println!("after {signal} the address answered for {answered_for:?}");
-            assert!(answered_for <= LEASE, "{signal}: {answered_for:?}");
+            // By as much may the one who asks be late to hear the last answer.
+            assert!(answered_for <= LEASE + ms(10), "{signal}: {answered_for:?}");
             assert!(answered_for >= ms(300), "{signal}: the lease was renewed each 50 ms: {answered_for:?}");
             // The next agent finds what this one left.
             on(a, vec![vip()], async |platform| {
@@ -308,7 +321,7 @@ fn with_netns_letting_go_ends_at_once_and_removes_only_what_is_ours() {
             let released = Instant::now();
             std::thread::sleep(ms(100));
             let last = prober.last().unwrap().at.saturating_duration_since(released);
-            assert!(last < ms(3), "it answered for {last:?}");
+            assert!(last < ms(20), "it answered for {last:?}");
             let shown = a.ip(&["address", "show", "dev", INTERFACE]).unwrap();
             assert!(!shown.contains("10.0.0.100") && shown.contains("fd00::100"), "{shown}");
             assert!(platform.hold(&vip(), clock::now()).unwrap_err().to_string().contains("was over before"));
@@ -405,6 +418,8 @@ fn with_netns_changes_by_others_are_told() {
             state_becomes(platform, true, true).await;
             net.unplug(0).unwrap();
             state_becomes(platform, false, true).await;
+            let error = platform.announce(&vip()).unwrap_err().to_string();
+            assert!(error.starts_with("cannot announce 10.0.0.100/32 on eth0: "), "{error}");
             net.plug(0).unwrap();
             state_becomes(platform, true, true).await;
 

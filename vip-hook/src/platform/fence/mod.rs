@@ -18,7 +18,8 @@
 //! opens nothing, and then that one is deleted and the one in `live` set. (A permit that is still there from before
 //! serves as well: it ends no later than a proof that was good then.) An agent that was stopped, wherever it was, for
 //! longer than what was left of its proof finds its condition expired. After each renewal the clock is read again,
-//! and an element that would live too long is shortened.
+//! and an element that would live too long is shortened. What remains is an agent that is delayed in the middle of
+//! a renewal, goes on before its proof is over, and is killed in the microseconds before it has read the clock.
 //!
 //! Deleting and adding are one transaction: packets see the old element or the new one, never a gap.
 //!
