@@ -15,9 +15,11 @@
 //! when it goes on would open the fence long after its proof. So every message that opens does so on a condition that
 //! the kernel checks in the same transaction: it deletes an element, which fails if that has expired. A renewal
 //! deletes the element in `live` and adds it anew. To open a closed fence, an element is first added to `permit`, which
-//! opens nothing, and then that one is deleted and the one in `live` added. An agent that was stopped, wherever it
-//! was, for longer than what was left of its proof finds its condition expired. After each renewal the clock is read
-//! again, and an element that would live too long is shortened.
+//! opens nothing, and then that one is deleted and the one in `live` set. (A permit that is still there from before
+//! serves as well: it ends no later than a proof that was good then.) An agent that was stopped, wherever it was, for
+//! longer than what was left of its proof finds its condition expired. After each renewal the clock is read again,
+//! and an element that would live too long is shortened. What remains is an agent that is delayed in the middle of
+//! a renewal, goes on before its proof is over, and is killed in the microseconds before it has read the clock.
 //!
 //! Deleting and adding are one transaction: packets see the old element or the new one, never a gap.
 //!
@@ -30,6 +32,7 @@
 
 mod rules;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -89,6 +92,9 @@ pub struct Kernel {
     connection: Connection,
     /// Whether the kernel has egress chains; known after the first installation.
     egress: bool,
+    /// Until when each address's element lives that was set here. A transaction that fails costs the kernel some
+    /// milliseconds, so what has ended is not renewed in vain.
+    live: HashMap<IpAddr, Now>,
 }
 
 impl Kernel {
@@ -96,7 +102,7 @@ impl Kernel {
     pub fn open() -> Result<Kernel, String> {
         let connection = Connection::open(Family::Netfilter, 0)
             .map_err(|errno| format!("no netlink socket for netfilter: {errno}"))?;
-        let mut kernel = Kernel { connection, egress: true };
+        let mut kernel = Kernel { connection, egress: true, live: HashMap::new() };
         // On lo, which is there in every network namespace, in a table of its own that goes in the same transaction.
         kernel.egress = kernel.probe(true).is_ok();
         match kernel.probe(false) {
@@ -164,22 +170,11 @@ impl Kernel {
 
     /// Lets an address answer until `until`, and renews that. Fails if less than [`SHORTEST`] is left.
     pub fn open_until(&mut self, address: IpAddr, until: Now) -> Result<()> {
-        let refused = |errno| PlatformError::kernel(format!("cannot let {address} through the fence"))(errno);
         for _ in 0..ATTEMPTS {
-            let left = left(address, until)?;
-            match self.renew(address, left) {
-                Ok(()) => {}
-                Err(BatchError { message: 1, errno: Errno::ENOENT }) => {
-                    self.permit(address, left).map_err(|error| refused(error.errno))?;
-                    let left = self::left(address, until)?;
-                    self.enter(address, left).map_err(|error| match error {
-                        BatchError { message: 1, errno: Errno::ENOENT } => too_late(address),
-                        error => refused(error.errno),
-                    })?;
-                }
-                Err(error) => return Err(refused(error.errno)),
-            }
-            if clock::now() + left <= until + TOLERANCE {
+            let left = self.set(address, until)?;
+            let ends = clock::now() + left;
+            self.live.insert(address, ends);
+            if ends <= until + TOLERANCE {
                 return Ok(());
             }
         }
@@ -187,18 +182,53 @@ impl Kernel {
         Err(too_late(address))
     }
 
-    /// Ends what an address was permitted, at once; nothing happens if it was not.
-    pub fn close(&mut self, address: IpAddr) -> Result<()> {
-        let refused = |errno| PlatformError::kernel(format!("cannot close the fence for {address}"))(errno);
-        for set in [rules::Set::Live, rules::Set::Permit] {
+    /// Sets the element in `live`, by renewal if it is there; returns for how long.
+    fn set(&mut self, address: IpAddr, until: Now) -> Result<Duration> {
+        let refused = |error: BatchError| {
+            PlatformError::kernel(format!("cannot let {address} through the fence"))(error.errno)
+        };
+        if self.live.get(&address).is_some_and(|&ends| ends > clock::now()) {
+            let left = left(address, until)?;
             let mut batch = Batch::new(TABLE);
-            batch.delete(set, address);
+            batch.delete(rules::Set::Live, address);
+            batch.add(rules::Set::Live, address, left);
             match self.connection.batch(batch.finish()) {
-                Ok(()) | Err(BatchError { errno: Errno::ENOENT, .. }) => {}
-                Err(error) => return Err(refused(error.errno)),
+                Ok(()) => return Ok(left),
+                // It has just ended, or somebody flushed the rules.
+                Err(BatchError { message: 1, errno: Errno::ENOENT }) => {}
+                Err(error) => return Err(refused(error)),
             }
         }
-        Ok(())
+        let mut batch = Batch::new(TABLE);
+        batch.add(rules::Set::Permit, address, left(address, until)?);
+        self.connection.batch(batch.finish()).map_err(refused)?;
+        let left = left(address, until)?;
+        let mut batch = Batch::new(TABLE);
+        batch.delete(rules::Set::Permit, address);
+        // A predecessor's element may live; adding is nothing new then, and after it there is one to delete for sure.
+        batch.add(rules::Set::Live, address, left);
+        batch.delete(rules::Set::Live, address);
+        batch.add(rules::Set::Live, address, left);
+        match self.connection.batch(batch.finish()) {
+            Ok(()) => Ok(left),
+            Err(BatchError { message: 1, errno: Errno::ENOENT }) => Err(too_late(address)),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Ends what an address was permitted, at once; nothing happens if it was not.
+    pub fn close(&mut self, address: IpAddr) -> Result<()> {
+        let mut batch = Batch::new(TABLE);
+        batch.delete(rules::Set::Live, address);
+        match self.connection.batch(batch.finish()) {
+            Ok(()) | Err(BatchError { errno: Errno::ENOENT, .. }) => {
+                self.live.remove(&address);
+                Ok(())
+            }
+            Err(error) => {
+                Err(PlatformError::kernel(format!("cannot close the fence for {address}"))(error.errno))
+            }
+        }
     }
 
     /// Removes the table with everything in it, for who removes the product from a host. Whether there was one.
@@ -212,30 +242,6 @@ impl Kernel {
                 Err(PlatformError::kernel(format!("cannot remove the table netdev {TABLE}"))(error.errno))
             }
         }
-    }
-
-    fn renew(&mut self, address: IpAddr, left: Duration) -> Result<(), BatchError> {
-        let mut batch = Batch::new(TABLE);
-        batch.delete(rules::Set::Live, address);
-        batch.add(rules::Set::Live, address, left);
-        self.connection.batch(batch.finish())
-    }
-
-    fn permit(&mut self, address: IpAddr, left: Duration) -> Result<(), BatchError> {
-        let mut batch = Batch::new(TABLE);
-        batch.delete(rules::Set::Permit, address);
-        // What an earlier attempt left there must not lend this one its time.
-        let _ = self.connection.batch(batch.finish());
-        let mut batch = Batch::new(TABLE);
-        batch.add(rules::Set::Permit, address, left);
-        self.connection.batch(batch.finish())
-    }
-
-    fn enter(&mut self, address: IpAddr, left: Duration) -> Result<(), BatchError> {
-        let mut batch = Batch::new(TABLE);
-        batch.delete(rules::Set::Permit, address);
-        batch.add(rules::Set::Live, address, left);
-        self.connection.batch(batch.finish())
     }
 }
 
