@@ -111,7 +111,10 @@ fn inside() {
     assert!(!dir.path().join("agent.sock").exists());
 
     let uninstalled = verb(&file, &["uninstall"]);
-    assert!(uninstalled.starts_with("the fence was removed") || log().contains("cannot end an address's traffic"), "{uninstalled}");
+    assert!(
+        uninstalled.starts_with("the fence was removed") || log().contains("cannot end an address's traffic"),
+        "{uninstalled}"
+    );
 }
 
 struct Agent(Child);
@@ -194,7 +197,9 @@ fn serve(mut stream: TcpStream, is_master: &AtomicBool, named: u16) {
                 words.map(|word| String::from_utf8_lossy(word.as_bytes().unwrap()).into_owned()).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let reply = match words[..] {
-                ["ROLE"] if is_master.load(Ordering::SeqCst) => "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n".to_owned(),
+                ["ROLE"] if is_master.load(Ordering::SeqCst) => {
+                    "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n".to_owned()
+                }
                 ["ROLE"] => "*5\r\n$5\r\nslave\r\n$1\r\na\r\n:1\r\n$9\r\nconnected\r\n:0\r\n".into(),
                 ["SENTINEL", "VOUCH", _, _, _, "RELEASE"] => "+OK\r\n".into(),
                 ["SENTINEL", "VOUCH", _, _, port] if port == named.to_string() => {

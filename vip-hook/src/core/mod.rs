@@ -28,7 +28,11 @@ mod mistakes;
 mod probe;
 mod proof;
 mod round;
+#[cfg(test)]
+mod sim;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod view;
 mod votes;
 

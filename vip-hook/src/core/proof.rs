@@ -122,7 +122,10 @@ impl Holder {
                 self.hold_on(round.began);
             }
             self.end_without_proof();
-            self.ask_when_ripe(now, &tally, majority);
+            self.ask_when_ripe(round.began, &tally, majority);
+        } else if tally.ripe_at(majority).is_some() {
+            self.in_sight = true;
+            self.rounds.enough();
         }
     }
 
@@ -147,11 +150,11 @@ impl Holder {
 
     /// A majority names this host and only age is missing: the next round is due the moment it is there, and before
     /// that now and then where the old owner's release may make it old at once.
-    fn ask_when_ripe(&mut self, now: Now, tally: &Tally, majority: usize) {
+    fn ask_when_ripe(&mut self, began: Now, tally: &Tally, majority: usize) {
         if let Some(ripe) = tally.ripe_at(majority) {
             self.rounds.not_later_than(ripe);
             if tally.young_may_ripen_early {
-                self.rounds.not_later_than(now + RIPENING_PERIOD);
+                self.rounds.not_later_than(began + RIPENING_PERIOD);
             }
         }
     }
@@ -245,15 +248,21 @@ impl Holder {
         if self.held {
             return;
         }
-        let since = self.takeable_since();
-        if self.probe.take_due(now, self.wants_probe(), since.is_some()) {
+        if let Some(since) = self.takeable_since() {
+            self.decide(now, since);
+        }
+        let proven = self.takeable_since().is_some();
+        if !self.held && self.probe.take_due(now, self.wants_probe(), proven) {
             let indices: Vec<usize> =
                 self.slots.iter().filter(|(_, s)| !s.leaving).map(|(index, _)| *index).collect();
             for index in indices {
                 self.act(index, Action::Probe);
             }
         }
-        let Some(since) = since else { return };
+    }
+
+    /// Takes if the proof that has stood since then may be acted on now.
+    fn decide(&mut self, now: Now, since: Now) {
         // What a predecessor held until a moment ago on this very host need not be asked for.
         let adopted = !self.probe.is_blocked() && self.slots.values().all(|slot| slot.may_be_on);
         let verdict = if adopted {

@@ -364,7 +364,7 @@ pub fn fence_available(lease: Duration) -> Fence {
 /// The lifetime that an address is given for a proof of which this much is left: it ends after the proof, though the
 /// kernel rounds.
 fn lifetime_s(left: Duration) -> u32 {
-    let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    let whole = left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0));
     u32::try_from(whole.saturating_add(1)).unwrap_or(u32::MAX - 1).min(u32::MAX - 1)
 }
 
