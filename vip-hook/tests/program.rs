@@ -1,10 +1,13 @@
 //! The program as a user and as a Sentinel see it: arguments, output and exit codes.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread::JoinHandle;
+
+use redoubt_wire::resp::value::{Decoder, ValueLimits, encode_command};
 
 const SEVEN: [&str; 7] = ["mymaster", "leader", "start", "10.0.0.1", "6379", "10.0.0.2", "6380"];
 
@@ -207,6 +210,127 @@ fn release_and_maintenance_say_what_the_agent_says() {
         let output = setup.run(args);
         assert_eq!((code(&output), stdout(&output)), (0, "so be it\n"));
         assert_eq!(agent.join().unwrap(), request);
+    }
+}
+
+/// Plays a node and a Sentinel in one: replies to each command that begins so with these words. The port.
+fn play(replies: impl Fn(&str) -> Option<Vec<String>> + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut decoder = Decoder::new(ValueLimits::default());
+            let (mut buf, mut chunk) = (Vec::new(), [0; 4096]);
+            // One client after the other.
+            while let Ok(len) = stream.read(&mut chunk)
+                && len > 0
+            {
+                buf.extend_from_slice(&chunk[..len]);
+                while let Some((request, len)) = decoder.decode(&buf).unwrap() {
+                    buf.drain(..len);
+                    let words = request.as_slice().unwrap().iter();
+                    let words: Vec<_> =
+                        words.map(|word| String::from_utf8_lossy(word.as_bytes().unwrap())).collect();
+                    let mut reply = Vec::new();
+                    match replies(&words.join(" ")) {
+                        Some(words) if words.first().is_some_and(|word| word == "*") => {
+                            reply.extend_from_slice(b"*1\r\n");
+                            encode_command(&mut reply, &words[1..]);
+                        }
+                        Some(words) if words[0].starts_with('$') => {
+                            let text = &words[0][1..];
+                            reply.extend_from_slice(format!("${}\r\n{text}\r\n", text.len()).as_bytes());
+                        }
+                        Some(words) => encode_command(&mut reply, &words),
+                        None => reply.extend_from_slice(b"-ERR unknown command\r\n"),
+                    }
+                    stream.write_all(&reply).unwrap();
+                }
+            }
+        }
+    });
+    port
+}
+
+/// The words of a reply; a list of one instance begins with `*`, a text with `$`.
+fn words(text: &str) -> Option<Vec<String>> {
+    Some(text.split(' ').map(str::to_owned).collect())
+}
+
+#[test]
+fn what_the_sentinels_say_is_held_against_the_configuration() {
+    let setup = Setup::new("");
+    let hook = setup.dir.path().join("redoubt-vip-hook");
+    std::fs::write(&hook, "").unwrap();
+    set_mode(&hook, 0o644);
+    let script = hook.display().to_string();
+    let port = play(move |command| match command {
+        "ROLE" => words("master 0 x"),
+        "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster" => words("127.0.0.1 1234"),
+        "SENTINEL MASTER mymaster" => words(&format!(
+            "name mymaster ip 127.0.0.1 port 1234 config-epoch 3 down-after-milliseconds 400 quorum 2 \
+             num-other-sentinels 2 client-reconfig-script {script}"
+        )),
+        "SENTINEL MASTERS" => words("* name mymaster ip 127.0.0.1 port 1234"),
+        "SENTINEL REPLICAS mymaster" => words("* name r ip 10.0.0.100 port 6379"),
+        _ => None,
+    });
+    let text =
+        std::fs::read_to_string(setup.file()).unwrap().replace("127.0.0.1:1", &format!("127.0.0.1:{port}"));
+    std::fs::write(setup.file(), text).unwrap();
+    let output = setup.run(&["check"]);
+    let text = stdout(&output);
+    for word in [
+        "lease-ms 400 and 50 ms of margin are not less than down-after-milliseconds 400 of Sentinel",
+        "Set lease-ms to at most 349",
+        "knows 3 Sentinels of this master, the configuration has 1",
+        "the quorum 2 of Sentinel",
+        "has the virtual address 10.0.0.100:6379 for a replica",
+        "the Sentinels know no node of this host",
+        "as which user Sentinel",
+    ] {
+        assert!(text.contains(word), "'{word}' is not in:\n{text}");
+    }
+    assert_eq!(code(&output), 1);
+    let output = setup.run(&["plan"]);
+    assert!(
+        stdout(&output).contains("0 of 1 Sentinels name this host, and 1 are needed"),
+        "{}",
+        stdout(&output)
+    );
+    let text = std::fs::read_to_string(setup.file()).unwrap();
+    std::fs::write(setup.file(), text.replace("host-addresses:", "port: 1234\n    host-addresses:")).unwrap();
+    let output = setup.run(&["plan"]);
+    assert!(
+        stdout(&output).contains("An agent here would take 10.0.0.100/32 on none0."),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn a_script_that_the_sentinels_user_cannot_execute_is_found() {
+    let setup = Setup::new("");
+    let hook = setup.dir.path().join("redoubt-vip-hook");
+    std::fs::write(&hook, "").unwrap();
+    let script = hook.display().to_string();
+    // As if this test were the Sentinel.
+    let info = format!("$\n# Server\r\nprocess_id:{}\r\n", std::process::id());
+    let port = play(move |command| match command {
+        "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster" => words("127.0.0.1 1234"),
+        "SENTINEL MASTER mymaster" => words(&format!("config-epoch 3 client-reconfig-script {script}")),
+        "INFO server" => Some(vec![info.clone()]),
+        _ => None,
+    });
+    let text =
+        std::fs::read_to_string(setup.file()).unwrap().replace("127.0.0.1:1", &format!("127.0.0.1:{port}"));
+    std::fs::write(setup.file(), text).unwrap();
+    for (mode, found) in [(0o644, true), (0o755, false)] {
+        set_mode(&hook, mode);
+        let output = setup.run(&["check"]);
+        let text = stdout(&output);
+        assert_eq!(text.contains("cannot execute") && text.contains("chmod +x"), found, "{text}");
     }
 }
 

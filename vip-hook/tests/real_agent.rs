@@ -20,7 +20,22 @@ const INSIDE: &str = "REDOUBT_VIP_TEST_INSIDE";
 const VIP: &str = "10.99.0.100";
 
 #[test]
-fn an_agent_with_a_namespace_of_its_own() {
+fn an_agent_takes_keeps_and_lets_go() {
+    in_namespace("an_agent_takes_keeps_and_lets_go", takes_keeps_and_lets_go);
+}
+
+#[test]
+fn systemd_hands_the_socket_over() {
+    in_namespace("systemd_hands_the_socket_over", takes_the_socket);
+}
+
+#[test]
+fn without_an_agent_an_address_is_moved_where_that_is_asked_for() {
+    in_namespace("without_an_agent_an_address_is_moved_where_that_is_asked_for", moves_without_an_agent);
+}
+
+/// Runs the rest of a test in a namespace of its own.
+fn in_namespace(test: &str, inside: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         return inside();
     }
@@ -32,19 +47,90 @@ fn an_agent_with_a_namespace_of_its_own() {
     let status = Command::new("unshare")
         .arg("-rn")
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "an_agent_with_a_namespace_of_its_own", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
         .status()
         .unwrap();
     assert!(status.success());
 }
 
-fn inside() {
+/// An interface with a neighbour, and the host's own address.
+fn make_link() {
     ip("link set lo up");
     ip("link add vip0 type veth peer name vip1");
     ip("link set vip0 up");
     ip("link set vip1 up");
     ip("addr add 10.99.0.1/24 dev vip0");
+}
+
+fn moves_without_an_agent() {
+    make_link();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vip-hook.yaml");
+    let text = format!(
+        "socket: {0}/agent.sock\nstate-dir: {0}\nsentinels: ['10.99.0.1:26379']\nmasters:\n  - name: mymaster\n    \
+         node: 10.99.0.1:6379\n    addresses: [{{address: {VIP}, interface: vip0}}]\n",
+        dir.path().display()
+    );
+    std::fs::write(&file, &text).unwrap();
+    let to = |ip: &'static str| ["mymaster", "leader", "start", "10.99.0.7", "6379", ip, "6379"];
+    let output = Command::new(env!("CARGO_BIN_EXE_redoubt-vip-hook"))
+        .args(to("10.99.0.1"))
+        .env("REDOUBT_VIP_CONFIG", &file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "it was not asked for");
+    assert!(!addresses().contains(VIP));
+
+    std::fs::write(&file, format!("without-agent: move\n{text}")).unwrap();
+    let taken = "without an agent: 10.99.0.100 on vip0 taken and announced\n";
+    assert_eq!(verb(&file, &to("10.99.0.1")), taken);
+    assert!(addresses().contains(VIP));
+    assert_eq!(verb(&file, &to("10.99.0.1")), taken, "once more changes nothing");
+    assert_eq!(verb(&file, &to("10.99.0.7")), "without an agent: 10.99.0.100 on vip0 released\n");
+    assert!(!addresses().contains(VIP));
+    let nothing = "without an agent: 10.99.0.100 on vip0 not on this host, nothing to do\n";
+    assert_eq!(verb(&file, &to("10.99.0.7")), nothing);
+}
+
+fn takes_the_socket() {
+    make_link();
+    let is_master = Arc::new(AtomicBool::new(true));
+    let node = play(&is_master, 0);
+    let sentinel = play(&is_master, node);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vip-hook.yaml");
+    let socket = dir.path().join("given.sock");
+    std::fs::write(
+        &file,
+        format!(
+            "socket: {0}\nstate-dir: {1}/state\nlogfile: {1}/log\nsentinels: ['127.0.0.1:{sentinel}']\nmasters:\n  - name: mymaster\n    \
+             node: 127.0.0.1:{node}\n    host-addresses: [127.0.0.1]\n    addresses: [{{address: {VIP}, interface: vip0}}]\n",
+            socket.display(),
+            dir.path().display(),
+        ),
+    )
+    .unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    // The shell puts it where systemd does, and keeps its process for the agent.
+    let script = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" agent --config \"$1\"";
+    let child = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_redoubt-vip-hook")])
+        .arg(&file)
+        .stdin(std::os::fd::OwnedFd::from(listener))
+        .spawn()
+        .unwrap();
+    let mut agent = Agent(child);
+    let log = || std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+    until("the address is there", &log, || addresses().contains(VIP));
+    assert!(verb(&file, &["status"]).contains("10.99.0.100/32 on vip0: on"));
+    signal(&agent.0, Signal::SIGTERM);
+    assert!(agent.0.wait().unwrap().success(), "{}", log());
+    assert!(socket.exists(), "it is systemd's to remove");
+}
+
+fn takes_keeps_and_lets_go() {
+    make_link();
     let is_master = Arc::new(AtomicBool::new(true));
     let node = play(&is_master, 0);
     let sentinels: Vec<u16> = (0..3).map(|_| play(&is_master, node)).collect();

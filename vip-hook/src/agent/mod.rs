@@ -172,17 +172,25 @@ impl<H: Host> Agent<H> {
                 biased;
                 Some(event) = self.queue.recv() => self.take(event),
                 heard = self.host.next(), if may_hear => self.heard(heard),
-                () = wake => {
-                    tokio::task::yield_now().await;
-                    while let Ok(event) = self.queue.try_recv() {
-                        self.take(event);
-                    }
-                    self.tick();
-                }
+                () = wake => {}
+            }
+            // Asked after each event too: whoever floods us must not keep the timers from firing.
+            if clock::now() >= self.due() {
+                tokio::task::yield_now().await;
+                self.take_waiting();
+                self.tick();
             }
             self.settle_calls();
         }
         self.end().await;
+    }
+
+    /// Takes what is in the queue, at most once its length.
+    fn take_waiting(&mut self) {
+        for _ in 0..QUEUE {
+            let Ok(event) = self.queue.try_recv() else { return };
+            self.take(event);
+        }
     }
 
     fn due(&self) -> Now {

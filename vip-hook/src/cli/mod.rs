@@ -184,7 +184,7 @@ fn with_verb(mut args: Vec<OsString>) -> Vec<OsString> {
 fn agent(config: Config, file: &std::path::Path) -> u8 {
     let log = log::Config {
         level: config.log_level,
-        role: log::Role::Sentinel,
+        role: log::Role::Agent,
         format: log::Format::Redis,
         file: config.logfile.clone(),
         syslog: None,
