@@ -34,6 +34,12 @@ fn without_an_agent_an_address_is_moved_where_that_is_asked_for() {
     in_namespace("without_an_agent_an_address_is_moved_where_that_is_asked_for", moves_without_an_agent);
 }
 
+#[test]
+fn with_redis_server_and_redis_sentinel_the_address_follows_the_master() {
+    let name = "with_redis_server_and_redis_sentinel_the_address_follows_the_master";
+    in_namespace(name, follows_under_redis_sentinel);
+}
+
 /// Runs the rest of a test in a namespace of its own.
 fn in_namespace(test: &str, inside: fn()) {
     if std::env::var_os(INSIDE).is_some() {
@@ -166,7 +172,11 @@ fn takes_keeps_and_lets_go() {
     hear("WATCHDOG=1");
     assert!(verb(&file, &["status"]).contains("10.99.0.100/32 on vip0: on"));
     let seven = ["mymaster", "leader", "start", "127.0.0.1", "1", "127.0.0.1", &node.to_string()];
-    assert_eq!(verb(&file, &seven), "10.99.0.100 was on vip0 already\n");
+    let said = verb(&file, &seven);
+    assert!(
+        said.starts_with("10.99.0.100 taken on vip0 ") && said.ends_with(" ms before the call\n"),
+        "{said}"
+    );
 
     write(&format!("{first}, {{address: 10.99.0.101, interface: vip0}}"));
     signal(&agent.0, Signal::SIGHUP);
@@ -201,6 +211,73 @@ fn takes_keeps_and_lets_go() {
         uninstalled.starts_with("the fence was removed") || log().contains("cannot end an address's traffic"),
         "{uninstalled}"
     );
+}
+
+/// Two redis-servers of which one is this host's, and a redis-sentinel that calls the hook.
+fn follows_under_redis_sentinel() {
+    make_link();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let file = at("vip-hook.yaml");
+    std::fs::write(
+        &file,
+        format!(
+            "socket: {0}/agent.sock\nstate-dir: {0}/state\nlogfile: {0}/log\nsentinels: ['127.0.0.1:26379']\nmasters:\n  - name: mymaster\n    \
+             node: 127.0.0.1:6379\n    host-addresses: [127.0.0.1]\n    addresses: [{{address: {VIP}, interface: vip0}}]\n",
+            dir.path().display(),
+        ),
+    )
+    .unwrap();
+    // The ports are free: the namespace is our own.
+    let server = |port: &str, more: &[&str]| {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", port, "--save", "", "--repl-diskless-sync-delay", "0"]).args(more);
+        Agent(command.current_dir(dir.path()).stdout(std::process::Stdio::null()).spawn().unwrap())
+    };
+    let _ours = server("6379", &[]);
+    let _other = server("6380", &["--replicaof", "127.0.0.1", "6379"]);
+    std::fs::write(
+        at("sentinel.conf"),
+        format!(
+            "port 26379\nlogfile {}/sentinel.log\nsentinel monitor mymaster 127.0.0.1 6379 1\n\
+             sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 2000\n\
+             sentinel client-reconfig-script mymaster {}\n",
+            dir.path().display(),
+            env!("CARGO_BIN_EXE_redoubt-vip-hook")
+        ),
+    )
+    .unwrap();
+    let mut sentinel = Command::new("redis-server");
+    sentinel.arg(at("sentinel.conf")).arg("--sentinel").env("REDOUBT_VIP_CONFIG", &file);
+    let _sentinel = Agent(sentinel.spawn().unwrap());
+    let _agent = Agent(start(&file, dir.path()));
+    let read = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default();
+    let log = || format!("{}\n{}", read("log"), read("sentinel.log"));
+    until("the address is there", &log, || addresses().contains(VIP));
+    assert!(verb(&file, &["status"]).contains("sentinel 127.0.0.1:26379 (classic): names 127.0.0.1:6379"));
+
+    for (to, is_on, said) in
+        [(6380, false, "10.99.0.100 released on vip0"), (6379, true, "10.99.0.100 taken on vip0")]
+    {
+        let fail_over = || {
+            let ask = Command::new("redis-cli")
+                .args(["-p", "26379", "SENTINEL", "FAILOVER", "mymaster"])
+                .output()
+                .unwrap();
+            ask.stdout.starts_with(b"OK")
+        };
+        // It needs to know the replica, and an end of the failover before.
+        until_within(Duration::from_secs(40), "a failover begins", &log, fail_over);
+        let master = || {
+            let ask = ["-p", "26379", "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"];
+            let output = Command::new("redis-cli").args(ask).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).contains(&to.to_string())
+        };
+        until_within(Duration::from_secs(40), "the master is another", &log, || {
+            master() && addresses().contains(VIP) == is_on
+        });
+        until("the script was answered", &log, || read("log").contains(&format!("to the script: {said}")));
+    }
 }
 
 struct Agent(Child);
@@ -247,9 +324,13 @@ fn addresses() -> String {
 }
 
 fn until(what: &str, log: &dyn Fn() -> String, is_so: impl Fn() -> bool) {
+    until_within(Duration::from_secs(10), what, log, is_so);
+}
+
+fn until_within(limit: Duration, what: &str, log: &dyn Fn() -> String, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "never: {what}\n{}", log());
+        assert!(begun.elapsed() < limit, "never: {what}\n{}", log());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

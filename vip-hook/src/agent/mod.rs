@@ -97,7 +97,7 @@ struct Running {
     /// The addresses that this host answers for, as far as the host has confirmed it.
     on: BTreeSet<usize>,
     /// When that changed last.
-    changed: Now,
+    changed: Option<Now>,
 }
 
 /// The whole agent.
@@ -419,7 +419,7 @@ impl Running {
             (Action::Drop, false) | (Action::Announce | Action::Probe, _) => false,
         };
         if changed {
-            self.changed = clock::now();
+            self.changed = Some(clock::now());
         }
     }
 }

@@ -19,8 +19,6 @@ use crate::core::types::{Hint, Input, Now};
 pub(super) struct Waiting {
     master: MasterId,
     to_us: bool,
-    /// What was so when the call came.
-    was_on: bool,
     since: Now,
     /// When the caller is asked to call again.
     pub(super) until: Now,
@@ -121,16 +119,8 @@ impl<H: Host> Agent<H> {
             let text = format!("an old story of epoch {epoch}, epoch {} is known; nothing to do", view.epoch);
             return answer(master, reply, Reply::Done { text });
         }
-        let was_on = !running.is_off();
         self.input(id, Input::Hint(Hint::Notified { to_us }));
-        self.waiting.push(Waiting {
-            master: id,
-            to_us,
-            was_on,
-            since: now,
-            until: now + NOTIFY_LIMIT,
-            reply,
-        });
+        self.waiting.push(Waiting { master: id, to_us, since: now, until: now + NOTIFY_LIMIT, reply });
     }
 
     /// Answers the calls of which the end is there.
@@ -166,18 +156,18 @@ impl Waiting {
                 |a: &crate::core::types::VirtualAddress| format!("{} {joined} {}", a.address, a.interface);
             running.config.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
         };
-        let after = |at: Now| format!("after {} ms", at.saturating_sub(self.since).as_millis());
-        let view = running.holder.view(clock::now());
-        let text = match (self.to_us, running.is_on(), running.is_off()) {
-            (true, true, _) if self.was_on && running.changed < self.since => {
-                format!("{} already", names("was on"))
-            }
-            (true, true, _) => format!("{} {}", names("taken on"), after(running.changed)),
-            (true, _, _) if is_barred(running) => view.why,
-            (false, _, true) if self.was_on => format!("{} {}", names("released on"), after(clock::now())),
-            (false, _, true) => "not this host's affair: it holds nothing of it".into(),
+        let (on, off) = (running.is_on(), running.is_off());
+        let text = match self.to_us {
+            true if on => self.happened(running, &names("taken on"), &format!("{} already", names("was on"))),
+            true if is_barred(running) => running.holder.view(clock::now()).why,
+            false if off => self.happened(
+                running,
+                &names("released on"),
+                "not this host's affair: it holds nothing of it",
+            ),
             _ => {
                 let limit = NOTIFY_LIMIT.as_secs();
+                let view = running.holder.view(clock::now());
                 return Reply::Retry {
                     text: format!("not done within {limit} s. {} {}", view.why, view.next),
                 };
@@ -185,7 +175,22 @@ impl Waiting {
         };
         Reply::Done { text }
     }
+
+    /// Says when it happened, which may be before the call: the agent has other ways to hear of a failover.
+    fn happened(&self, running: &Running, what: &str, long_ago: &str) -> String {
+        let Some(at) = running.changed else { return long_ago.into() };
+        match at.checked_sub(self.since) {
+            Some(after) => format!("{what} after {} ms", after.as_millis()),
+            None if self.since - at < LONG_AGO => {
+                format!("{what} {} ms before the call", (self.since - at).as_millis())
+            }
+            None => long_ago.into(),
+        }
+    }
 }
+
+/// After so long a call is not about that change any more.
+const LONG_AGO: Duration = Duration::from_secs(30);
 
 /// The user does not want it to be taken, so there is nothing to wait for.
 fn is_barred(running: &Running) -> bool {

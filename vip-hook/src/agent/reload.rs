@@ -133,7 +133,7 @@ impl<H: Host> Agent<H> {
             store,
             leaving: false,
             on: BTreeSet::new(),
-            changed: now,
+            changed: None,
         };
         let addresses: Vec<(usize, VirtualAddress)> =
             running.holder.addresses().map(|(index, address)| (index, address.clone())).collect();
