@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redoubt_wire::directives::{CommandLine, Directive};
-use redoubt_wire::{log, notify, replace};
+use redoubt_wire::service::{PidFile, Service, daemonize};
+use redoubt_wire::{log, replace};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::core::Core;
@@ -79,11 +80,13 @@ fn start(args: Vec<OsString>) -> Result<i32, String> {
     let settings = Settings::load(&directives, &mut config).map_err(|e| e.to_string())?;
     check_writable(&file)?;
     let resolved = resolve_names(&config, &directives)?;
-    // Before any thread exists: a daemon is a fork.
-    if settings.daemonize {
-        nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
+    open_log(&settings, &directives)?;
+    let service = Service::start(settings.supervised);
+    // A supervisor watches the process that it started. Before any thread exists: a daemon is a fork.
+    let background = settings.daemonize && !service.is_supervised();
+    if background {
+        daemonize()?;
     }
-    open_log(&settings)?;
     log::notice!(
         "Redoubt Sentinel {VERSION} starting (speaks Redis {}), PID: {}",
         redoubt_wire::REDIS_VERSION,
@@ -105,11 +108,11 @@ fn start(args: Vec<OsString>) -> Result<i32, String> {
         .build()
         .map_err(|e| format!("Can't start the event loop: {e}"))?;
     runtime
-        .block_on(serve(config, settings, file, resolved))
+        .block_on(serve(config, settings, file, resolved, service, background))
         .inspect_err(|message| log::warning!("{message}"))
 }
 
-fn open_log(settings: &Settings) -> Result<(), String> {
+fn open_log(settings: &Settings, directives: &[Directive]) -> Result<(), String> {
     log::init(log::Config {
         level: settings.loglevel,
         role: log::Role::Sentinel,
@@ -117,9 +120,12 @@ fn open_log(settings: &Settings) -> Result<(), String> {
         file: settings.logfile.as_deref().map(absolute),
         syslog: settings.syslog.clone(),
     })
-    .map_err(|e| match &settings.logfile {
-        Some(path) => format!("{}: {e}", path.display()),
-        None => e.to_string(),
+    .map_err(|e| {
+        let why = format!("{e}. Make its folder, or mend the directive 'logfile'.");
+        match directives.iter().rfind(|directive| directive.name == "logfile") {
+            Some(directive) => directive.error(why).to_string(),
+            None => why,
+        }
     })
 }
 
@@ -128,52 +134,33 @@ async fn serve(
     mut settings: Settings,
     file: PathBuf,
     resolved: BTreeMap<String, String>,
+    service: Service,
+    background: bool,
 ) -> Result<i32, String> {
     let acl = Acl::at_start(&settings.acl, config.globals.requirepass.as_deref())?;
     let (events, queue) = tokio::sync::mpsc::unbounded_channel();
     settings.maxclients = files_for(settings.maxclients);
     let listeners = Listeners::bind(&settings)?;
     watch_signals(&events)?;
-    let pidfile = write_pidfile(&settings);
+    let pidfile = PidFile::write(settings.pidfile.as_deref(), background);
     log::notice!("Running mode=sentinel, port={}.", settings.port);
-    let (unixsocket, supervised) = (settings.unixsocket.as_deref().map(absolute), settings.supervised());
+    let unixsocket = settings.unixsocket.as_deref().map(absolute);
     let traffic = Arc::default();
     let facts = Facts::new(listeners.described(&settings), Arc::clone(&traffic));
     listeners.accept(&events, settings.keepalive_s, &traffic);
     let core = Core::new(config, resolved, rand::random(), Driver::first_now());
-    let driver = Driver::new(core, settings, acl, facts, file, events);
-    if supervised {
-        notify::service_manager("STATUS=Ready to accept connections\nREADY=1");
-    }
+    let driver = Driver::new(core, settings, acl, facts, file, service, events);
     let code = driver.run(queue).await;
-    if supervised {
-        notify::service_manager("STOPPING=1");
-    }
     // Somebody else may have removed them.
     if let Some(path) = unixsocket {
         log::notice!("Removing the unix socket file.");
         drop(fs::remove_file(path));
     }
-    if let Some(path) = pidfile {
-        log::notice!("Removing the pid file.");
-        drop(fs::remove_file(path));
+    if let Some(pidfile) = pidfile {
+        pidfile.remove();
     }
     log::warning!("Sentinel is now ready to exit, bye bye...");
     Ok(code)
-}
-
-/// A daemon has a pid file by default, others if they ask for one.
-fn write_pidfile(settings: &Settings) -> Option<PathBuf> {
-    let wanted = settings.pidfile.clone().or(settings.daemonize.then(|| "/var/run/redis.pid".into()))?;
-    let path = absolute(&wanted);
-    match fs::write(&path, format!("{}\n", std::process::id())) {
-        Ok(()) => Some(path),
-        // As in Redis: a Sentinel without its pid file still serves.
-        Err(error) => {
-            log::warning!("Failed to write PID file {}: {error}", path.display());
-            None
-        }
-    }
 }
 
 /// Has the system allow as many open files as the clients need, and our own; how many clients there can be.

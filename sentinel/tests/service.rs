@@ -1,4 +1,4 @@
-//! The process as the machine it runs on sees it: its file, its sockets, its signals.
+//! The process as the machine it runs on sees it: its file and its sockets.
 
 #[allow(unused)]
 mod support;
@@ -6,12 +6,10 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use redoubt_wire::resp::value::Value;
 use support::{Client, OURS, Process, ask, field, free_port, text, texts, wait_for};
 
@@ -140,34 +138,6 @@ fn a_client_that_asks_nothing_is_dropped_and_a_subscriber_is_not() {
     let node = free_port();
     ask(s.port, &format!("SENTINEL MONITOR m 127.0.0.1 {node} 1")).unwrap();
     assert_eq!(texts(&subscriber.receive().unwrap())[1], "+monitor");
-}
-
-#[test]
-fn systemd_hears_of_start_and_end_and_a_lost_terminal_ends_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let manager = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let port = free_port();
-    let file = dir.path().join("sentinel.conf");
-    fs::write(&file, format!("port {port}\nbind 127.0.0.1\nsupervised systemd\n")).unwrap();
-    let child = Command::new(OURS)
-        .arg(&file)
-        .env("NOTIFY_SOCKET", dir.path().join("notify"))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let s = Process::adopt(child, port, file);
-    let heard = || {
-        let mut buf = [0; 128];
-        let len = manager.recv(&mut buf).unwrap();
-        String::from_utf8_lossy(&buf[..len]).into_owned()
-    };
-    assert!(heard().ends_with("READY=1"));
-    assert_eq!(text(&ask(port, "PING").unwrap()), "PONG", "ready means ready");
-    s.signal(Signal::SIGHUP);
-    assert_eq!(text(&ask(port, "PING").unwrap()), "PONG");
-    s.signal(Signal::SIGTERM);
-    assert_eq!(heard(), "STOPPING=1");
 }
 
 #[test]

@@ -153,6 +153,16 @@ fn a_working_directory_that_is_a_file() {
     says(&output, &["line 2", &file.display().to_string(), "Not a directory"]);
 }
 
+/// Told on the terminal, also by what was to go to the background.
+#[test]
+fn a_log_file_that_cannot_be_opened() {
+    for (program, daemonize) in [(node(), "no"), (node(), "yes"), (sentinel(), "yes")] {
+        let text = format!("logfile /no/such/folder/log\ndaemonize {daemonize}\n");
+        let output = refuses_line(&program, 3, &text);
+        says(&output, &["Can't open the log file: No such file or directory"]);
+    }
+}
+
 /// Nobody can make files in /proc/self, not even root, as whom tests run in containers.
 #[tokio::test]
 async fn a_snapshot_where_nothing_can_be_written() {

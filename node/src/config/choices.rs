@@ -1,6 +1,8 @@
 //! The directives' lists of words as enums: one line per word, in the order in which Redis lists
 //! them in its errors.
 
+use redoubt_wire::service::Supervision;
+
 use super::codec::Choice;
 
 macro_rules! choices {
@@ -36,18 +38,6 @@ choices! {
         Redis = "redis",
         /// One JSON object a line.
         Json = "json",
-    }
-
-    /// Who watches the process, and so how readiness is announced.
-    Supervised {
-        /// Upstart: the process stops itself with SIGSTOP once ready.
-        Upstart = "upstart",
-        /// systemd: a datagram to `NOTIFY_SOCKET`.
-        Systemd = "systemd",
-        /// Whichever of the two the environment names.
-        Auto = "auto",
-        /// Nobody.
-        No = "no",
     }
 
     /// How a replica takes a snapshot that its master sends.
@@ -117,4 +107,8 @@ choices! {
         /// The process ends if it is a replica.
         PanicOnReplicas = "panic-on-replicas",
     }
+}
+
+impl Choice for Supervision {
+    const WORDS: &'static [(&'static str, Self)] = Supervision::WORDS;
 }

@@ -5,11 +5,14 @@
 //! answered, and help is printed. To add a directive, add a row; to change a rule, change its row.
 //! Names, defaults and ranges are those of Redis 7.2, but for the few that say "Redoubt's own".
 
+use std::path::PathBuf;
+
+use redoubt_wire::service::Supervision;
+
 use super::choices::*;
 use super::codec::*;
 use super::row::{Bound, Row, Rules, Standing};
 use super::special::*;
-use std::path::PathBuf;
 
 const INT_MAX: i128 = i32::MAX as i128;
 const LONG_MAX: i128 = i64::MAX as i128;
@@ -108,7 +111,7 @@ directives! {
     /// Keeps transparent huge pages away from this process: clearing one at its first touch stalls a command.
     "disable-thp" [IMMUTABLE] disable_thp: bool = true, YesNo;
     /// Who supervises the process and is told when it is ready: upstart, systemd, auto, no.
-    "supervised" [IMMUTABLE] supervised: Supervised = Supervised::No, OneOf;
+    "supervised" [IMMUTABLE] supervised: Supervision = Supervision::No, OneOf;
     /// Least level of log lines: debug, verbose, notice, warning, nothing.
     "loglevel" loglevel: LogLevel = LogLevel::Notice, OneOf;
     /// File to log to; empty for standard output.

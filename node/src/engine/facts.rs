@@ -54,8 +54,12 @@ pub struct Process {
     pub config_file: String,
     /// Addresses listened on, each as INFO shows it after `listenerN:`.
     pub listeners: Vec<String>,
-    /// A shutdown that was asked for and can still be called off.
+    /// Who supervises it, as INFO shows it.
+    pub supervisor: &'static str,
+    /// A shutdown that was asked for and is not over.
     pub shutdown: Option<ShutdownPhase>,
+    /// The last shutdown failed, since the dataset could not be saved; nor has it been since.
+    pub cannot_exit: bool,
 }
 
 /// How far a shutdown has come.
@@ -65,6 +69,8 @@ pub enum ShutdownPhase {
     Requested,
     /// It waits for replicas, until this Unix time in ms.
     WaitsUntil(i64),
+    /// It saves, and ends then.
+    Saves,
 }
 
 /// Memory, in bytes.

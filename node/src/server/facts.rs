@@ -15,8 +15,13 @@ use crate::memory;
 /// Memory in use before the first client came.
 static STARTUP_USED: OnceLock<usize> = OnceLock::new();
 
-/// The process as it was started; `listeners` as INFO shows them.
-pub fn process(config_file: Option<&Path>, listeners: Vec<String>, now_ms: i64) -> Process {
+/// The process as it was started; `listeners` and `supervisor` as INFO shows them.
+pub fn process(
+    config_file: Option<&Path>,
+    listeners: Vec<String>,
+    supervisor: &'static str,
+    now_ms: i64,
+) -> Process {
     let os = nix::sys::utsname::uname().map_or_else(
         |_| "Linux".to_string(),
         |u| {
@@ -35,7 +40,9 @@ pub fn process(config_file: Option<&Path>, listeners: Vec<String>, now_ms: i64) 
         executable: std::env::current_exe().map_or(String::new(), |p| p.display().to_string()),
         config_file: config_file.map_or(String::new(), |p| p.display().to_string()),
         listeners,
+        supervisor,
         shutdown: None,
+        cannot_exit: false,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod connection;
 pub mod cron;
 pub mod facts;
+pub mod heart;
 pub mod listener;
 pub mod outbox;
 pub mod pace;

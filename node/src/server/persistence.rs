@@ -435,6 +435,7 @@ impl Core {
         self.saving.scheduled = false;
         self.engine.stats.dirty = self.engine.stats.dirty.saturating_sub(dirty);
         self.engine.save_failed = false;
+        self.engine.facts.process.cannot_exit = false;
     }
 
     /// Where in the history of writes the dataset stands, for the notes of an RDB.

@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::engine::keyspace::Trash;
 use crate::engine::request::{Output, Shutdown};
 use crate::engine::session::ClientId;
+use redoubt_wire::service::{PidFile, Service};
 use redoubt_wire::warning;
 
 /// Shared by the workers, the control thread and the pool.
@@ -30,7 +31,9 @@ pub struct Shared {
     /// The file that CONFIG REWRITE writes.
     pub config_file: Option<PathBuf>,
     /// The pid file that this node has written.
-    pub pidfile: Option<PathBuf>,
+    pub pidfile: Option<PidFile>,
+    /// Who supervises the process.
+    pub service: Service,
     /// Requests to the control thread.
     pub control: UnboundedSender<Control>,
     /// Told when a pause ends before its time.
@@ -86,7 +89,8 @@ impl Shared {
     pub fn new(
         engine: Engine,
         config_file: Option<PathBuf>,
-        pidfile: Option<PathBuf>,
+        pidfile: Option<PidFile>,
+        service: Service,
         control: UnboundedSender<Control>,
         trash: UnboundedSender<Vec<Trash>>,
     ) -> Self {
@@ -100,6 +104,7 @@ impl Shared {
             core: Mutex::new(core),
             config_file,
             pidfile,
+            service,
             control,
             unpaused: Notify::new(),
             replication: Notify::new(),

@@ -30,10 +30,11 @@ const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 /// How often a shutdown looks whether DEBUG PAUSE-CRON or a save that was called off is over.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Shuts down on SIGTERM and SIGINT; a second SIGINT meanwhile ends the process at once.
+/// Shuts down on SIGTERM and SIGINT; a second SIGINT meanwhile ends the process at once. A lost terminal ends nothing.
 pub async fn on_signals(shared: Arc<Shared>) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let watched = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    // SIGHUP is only watched lest it end the process.
+    let [Ok(mut term), Ok(mut int), Ok(_hangup)] = watched else {
         warning!("Signals cannot be handled: SIGTERM will end this node without a save");
         return;
     };
@@ -53,6 +54,7 @@ pub async fn on_signals(shared: Arc<Shared>) {
                 _ = term.recv() => warning!("Received SIGTERM scheduling shutdown..."),
                 _ = int.recv() => {
                     warning!("You insist... exiting now.");
+                    shared.service.stopping();
                     shared.remove_files();
                     std::process::exit(1);
                 }
@@ -109,8 +111,8 @@ impl Shared {
 
     /// Removes what must not outlive the process: the pid file, and a snapshot that was not completed.
     pub fn remove_files(&self) {
-        if let Some(path) = &self.pidfile {
-            let _ = std::fs::remove_file(path);
+        if let Some(pidfile) = &self.pidfile {
+            pidfile.remove();
         }
         // There is none, mostly.
         let _ = std::fs::remove_file(format!("temp-{}.rdb", std::process::id()));
@@ -141,6 +143,7 @@ impl Attempt<'_> {
         core.engine.unpause(Reason::Shutdown);
         let _ = shared.deliver(&mut core);
         drop(core);
+        shared.tell_status();
         for answer in self.answers {
             // Who has gone meanwhile needs no answer.
             let _ = answer.send(FAILED.into());
@@ -208,6 +211,7 @@ impl Attempt<'_> {
         drop(core);
         shared.flush_replicas();
         notice!("Waiting for replicas before shutting down.");
+        shared.tell_status();
         Some(deadline_ms)
     }
 
@@ -217,6 +221,7 @@ impl Attempt<'_> {
         let wanted = {
             let mut core = shared.lock();
             core.engine.now_ms = clock::unix_ms();
+            core.engine.facts.process.shutdown = Some(ShutdownPhase::Saves);
             core.engine.pause(Reason::Shutdown, Pause::WRITES);
             let _ = shared.deliver(&mut core);
             log_lagging(&core);
@@ -229,15 +234,18 @@ impl Attempt<'_> {
         };
         if wanted {
             notice!("Saving the final RDB snapshot before exiting.");
+            shared.tell_status();
             if shared.final_save().await.is_err() {
                 if !options.force {
                     warning!("Error trying to save the DB, can't exit.");
+                    shared.lock().engine.facts.process.cannot_exit = true;
                     warning!("Errors trying to shut down the server. Check the logs for more information.");
                     return;
                 }
                 warning!("Error trying to save the DB. Exit anyway.");
             }
         }
+        shared.service.stopping();
         shared.flush_replicas();
         shared.remove_files();
         warning!("Redis is now ready to exit, bye bye...");

@@ -5,7 +5,6 @@
 //! standard error, if the log is a file) from then on.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,13 +12,14 @@ use std::sync::Arc;
 use redoubt_wire::acl::Users;
 use redoubt_wire::directives::{CommandLine, Directive};
 use redoubt_wire::replace::{Recovered, recover};
+use redoubt_wire::service::{PidFile, Service, daemonize};
 use redoubt_wire::{log, notice, warning};
 
 use super::listener::Listeners;
 use super::shared::Shared;
 use super::tasks::log_level;
 use super::worker::Workers;
-use super::{acl, clock, cron, facts, replication, shutdown};
+use super::{acl, clock, cron, facts, heart, replication, shutdown};
 use crate::config::{Config, LogFormat};
 use crate::engine::Engine;
 use crate::engine::acl::CATALOG;
@@ -79,11 +79,13 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     enter(&config.dir, &directives)?;
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
     let users = acl::origin(&config, &loaded.users).users(&CATALOG).map_err(|why| format!("\n{why}"))?;
-    // Before any thread exists: a daemon is a fork.
-    if config.daemonize {
-        nix::unistd::daemon(true, false).map_err(|e| format!("Can't run in the background: {e}"))?;
+    open_log(&config, &directives)?;
+    let service = Service::start(config.supervised);
+    // A supervisor watches the process that it started. Before any thread exists: a daemon is a fork.
+    let background = config.daemonize && !service.is_supervised();
+    if background {
+        daemonize()?;
     }
-    open_log(&config)?;
     notice!("Redoubt node {} starting, PID: {}", env!("CARGO_PKG_VERSION"), std::process::id());
     if config_file.is_none() {
         warning!(
@@ -109,7 +111,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|e| format!("Can't start the runtime: {e}"))?;
-    runtime.block_on(run(config, users, config_file)).map_err(|message| {
+    runtime.block_on(run(config, users, config_file, service, background)).map_err(|message| {
         warning!("{message}");
         message
     })
@@ -122,14 +124,11 @@ fn enter(dir: &Path, directives: &[Directive]) -> Result<(), String> {
             "Can't chdir to '{}': {e}. Make the directory, or mend the directive 'dir'.",
             dir.display()
         );
-        match directives.iter().rfind(|directive| directive.name == "dir") {
-            Some(directive) => format!("\n{}", directive.error(why)),
-            None => why,
-        }
+        blame("dir", directives, why)
     })
 }
 
-fn open_log(config: &Config) -> Result<(), String> {
+fn open_log(config: &Config, directives: &[Directive]) -> Result<(), String> {
     let level = log_level(config.loglevel);
     let format = match config.log_format {
         LogFormat::Redis => log::Format::Redis,
@@ -137,11 +136,27 @@ fn open_log(config: &Config) -> Result<(), String> {
     };
     let role = if config.replicaof.is_some() { log::Role::Replica } else { log::Role::Master };
     let file = (!config.logfile.as_os_str().is_empty()).then(|| config.logfile.clone());
-    log::init(log::Config { level, role, format, file, syslog: None })
-        .map_err(|e| format!("{e}. Check the directive 'logfile' ({}).", config.logfile.display()))
+    log::init(log::Config { level, role, format, file, syslog: None }).map_err(|e| {
+        let why = format!("{e}. Make its folder, or mend the directive 'logfile'.");
+        blame("logfile", directives, why)
+    })
 }
 
-async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Result<ExitCode, String> {
+/// The message of an error that the last directive of that name is to blame for.
+fn blame(name: &str, directives: &[Directive], why: String) -> String {
+    match directives.iter().rfind(|directive| directive.name == name) {
+        Some(directive) => format!("\n{}", directive.error(why)),
+        None => why,
+    }
+}
+
+async fn run(
+    config: Config,
+    users: Users,
+    config_file: Option<PathBuf>,
+    service: Service,
+    background: bool,
+) -> Result<ExitCode, String> {
     let listeners = Listeners::bind(&config).map_err(|e| e.to_string())?;
     let port = listeners.port();
     let workers =
@@ -152,12 +167,12 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
         .name("lazyfree".into())
         .spawn(move || while garbage.blocking_recv().is_some() {})
         .map_err(|e| format!("Can't start the thread that frees memory: {e}"))?;
-    let pidfile = write_pidfile(&config)?;
+    let pidfile = PidFile::write(config.pidfile.as_deref(), background);
     let now_ms = clock::unix_ms();
     let described = listeners.described(&config);
     let mut engine = Engine::new(config, rand::random(), clock::monotonic_ns);
     engine.start_with_users(users);
-    engine.facts.process = facts::process(config_file.as_deref(), described, now_ms);
+    engine.facts.process = facts::process(config_file.as_deref(), described, service.supervisor(), now_ms);
     engine.facts.memory = facts::memory_now;
     engine.facts.cpu = facts::cpu_now;
     engine.facts.persistence.last_save_ms = now_ms;
@@ -171,9 +186,10 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
     if Path::new(&engine.config.dbfilename).exists() {
         engine.loading = Loading::Exclusive;
     }
-    let shared = Arc::new(Shared::new(engine, config_file, pidfile, control, trash));
+    let shared = Arc::new(Shared::new(engine, config_file, pidfile, service, control, trash));
     tokio::spawn(listeners.accept(shared.clone(), Arc::new(workers)));
     tokio::spawn(shutdown::on_signals(shared.clone()));
+    tokio::spawn(heart::run(shared.clone()));
     let shutdowns = tokio::spawn(shutdown::serve(shared.clone(), requests));
     // With the PID above, what Redis's own tests wait for.
     notice!("Server initialized");
@@ -197,28 +213,10 @@ async fn run(config: Config, users: Users, config_file: Option<PathBuf>) -> Resu
     } else {
         notice!("Ready to accept connections unix");
     }
+    let status = heart::status(&shared.lock());
+    shared.service.ready(&status);
     tokio::spawn(cron::run(shared.clone()));
     tokio::spawn(replication::run(shared.clone()));
     shutdowns.await.map_err(|fault| format!("A fault of this program ended it: {fault}"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A daemon has a pid file by default, others if they ask for one.
-fn write_pidfile(config: &Config) -> Result<Option<PathBuf>, String> {
-    let path = match (&config.pidfile, config.daemonize) {
-        (Some(path), _) => path.clone(),
-        (None, true) => PathBuf::from("/var/run/redis.pid"),
-        (None, false) => return Ok(None),
-    };
-    match std::fs::write(&path, format!("{}\n", std::process::id())) {
-        Ok(()) => Ok(Some(path)),
-        Err(error) => {
-            // As in Redis: a node without its pid file still serves.
-            warning!("Failed to write PID file {}: {error}", path.display());
-            if std::io::stderr().is_terminal() {
-                eprintln!("Failed to write PID file {}: {error}", path.display());
-            }
-            Ok(None)
-        }
-    }
 }

@@ -37,6 +37,7 @@ mod persist;
 mod registry;
 mod scripts;
 mod selection;
+mod status;
 mod switch;
 mod tilt;
 

@@ -11,3 +11,4 @@ mod promotion;
 mod safety;
 mod scripts;
 mod solo;
+mod status;

@@ -92,7 +92,7 @@ fn server(driver: &Driver) -> String {
             ("monotonic_clock", &"POSIX clock_gettime"),
             ("multiplexing_api", &"epoll"),
             ("process_id", &std::process::id()),
-            ("process_supervised", &if driver.settings.supervised() { "systemd" } else { "no" }),
+            ("process_supervised", &driver.service.supervisor()),
             ("run_id", &driver.facts.run_id),
             ("tcp_port", &driver.settings.port),
             ("server_time_usec", &since_1970.as_micros()),

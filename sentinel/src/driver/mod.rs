@@ -15,6 +15,7 @@ mod links;
 pub(crate) mod listener;
 mod pause;
 mod process;
+mod pulse;
 pub(crate) mod resolver;
 pub(crate) mod server;
 mod session;
@@ -27,6 +28,7 @@ use std::sync::Once;
 use std::time::Instant;
 
 use redoubt_wire::replace::Replaced;
+use redoubt_wire::service::Service;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::core::timers::Ms;
@@ -71,6 +73,8 @@ pub(crate) struct Driver {
     acl: Acl,
     pause: pause::Pause,
     facts: info::Facts,
+    service: Service,
+    pulse: pulse::Pulse,
     state_file: PathBuf,
     events: Events,
     started: Instant,
@@ -88,6 +92,7 @@ impl Driver {
         acl: Acl,
         facts: info::Facts,
         state_file: PathBuf,
+        service: Service,
         events: Events,
     ) -> Self {
         Driver {
@@ -100,6 +105,8 @@ impl Driver {
             acl,
             pause: pause::Pause::default(),
             facts,
+            pulse: pulse::Pulse::new(&service, CLOCK_START_MS),
+            service,
             state_file,
             events,
             started: Instant::now(),
@@ -119,8 +126,10 @@ impl Driver {
     /// Runs until told to end; the exit code.
     pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Event>) -> i32 {
         self.carry_out();
+        self.service.ready(&self.core.status());
         loop {
-            let due = self.core.poll_timeout().min(self.clients.due()).min(self.pause.due());
+            let timers = [self.core.poll_timeout(), self.clients.due(), self.pause.due(), self.pulse.due()];
+            let due = timers.into_iter().min().unwrap_or(Ms::MAX);
             let wake = self.started + std::time::Duration::from_millis(due.saturating_sub(CLOCK_START_MS));
             tokio::select! {
                 biased;
@@ -148,7 +157,12 @@ impl Driver {
             }
             self.facts.sample(self.clients.commands_processed, now);
             if let Some(code) = self.exit_code {
+                self.service.stopping();
                 return code;
+            }
+            if self.pulse.beats(now) {
+                self.service.status(&self.core.status());
+                self.service.alive();
             }
         }
     }
@@ -183,6 +197,7 @@ impl Driver {
                 Output::Publish { channel, message } => {
                     let now = self.now();
                     self.clients.publish(&channel, &message, now);
+                    self.pulse.hasten(now);
                 }
                 Output::Log { level, text } => log(level, &text),
                 Output::SetLogLevel { level } => {
@@ -194,7 +209,10 @@ impl Driver {
                 Output::KillScript { job } => self.scripts.kill(job),
                 Output::Persist { seq, lines } => self.persist(seq, lines),
                 Output::Resolve { host } => self.resolver.look_up(host),
-                Output::Exit { code } => std::process::exit(code),
+                Output::Exit { code } => {
+                    self.service.stopping();
+                    std::process::exit(code)
+                }
             }
         }
     }

@@ -11,7 +11,6 @@ pub(crate) mod links;
 pub(crate) mod linux;
 mod notified;
 mod reload;
-mod service;
 mod socket;
 mod start;
 mod status;
@@ -26,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redoubt_wire::log;
+use redoubt_wire::service::{Service, Supervision};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
@@ -37,7 +37,6 @@ use crate::core::types::{Action, Hint, Input, Level, Now, Output, VirtualAddress
 use host::{Host, HostEvent};
 use links::node::NodeLink;
 use links::sentinel::{Question, SentinelLink, Subject};
-use service::Service;
 use store::Store;
 
 pub use start::{StartError, run};
@@ -126,6 +125,8 @@ struct Agent<H> {
     stopping: Option<Now>,
 }
 
+/// How often the loop looks at what nobody tells it of, at least.
+const PULSE: Duration = Duration::from_secs(1);
 /// How long the end may take; then the kernel's lease has ended what could not be dropped.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 /// How long the end waits for the disk.
@@ -149,7 +150,7 @@ impl<H: Host> Agent<H> {
             waiting: Vec::new(),
             events,
             queue,
-            service: Service::start(),
+            service: Service::start(Supervision::Auto),
             started: now,
             pulse: now,
             host_at: now,
@@ -163,7 +164,7 @@ impl<H: Host> Agent<H> {
     async fn run(mut self) {
         self.begin();
         let status = self.status_line();
-        self.service.ready(status);
+        self.service.ready(&status);
         while !self.is_over() {
             let due = self.due();
             let wake = tokio::time::sleep(due.saturating_sub(clock::now()));
@@ -207,11 +208,11 @@ impl<H: Host> Agent<H> {
             self.with_holder(id, |holder, now| holder.tick(now));
         }
         if now >= self.pulse {
-            self.pulse = now + self.service.pulse();
+            self.pulse = now + self.service.pulse().unwrap_or(PULSE).min(PULSE);
             self.service.alive();
             self.follow_host();
             let status = self.status_line();
-            self.service.status(status);
+            self.service.status(&status);
         }
     }
 

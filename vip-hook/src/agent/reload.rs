@@ -56,7 +56,7 @@ impl<H: Host> Agent<H> {
             }
         }
         let status = self.status_line();
-        self.service.ready(status);
+        self.service.ready(&status);
     }
 
     fn read_again(&mut self) -> Result<Config, String> {

@@ -7,7 +7,6 @@ use std::fmt::{Display, Write};
 use redoubt_wire::resp::reply::Reply;
 
 use super::{COMMANDS, Cx, Row, table};
-use crate::config::Supervised;
 use crate::engine::Engine;
 use crate::engine::error::Handled;
 use crate::engine::facts::{LoadProgress, REDIS_VERSION, REDOUBT_VERSION, ShutdownPhase};
@@ -84,12 +83,6 @@ fn server(cx: &Cx<'_>, out: &mut Lines) {
     let (engine, process) = (&*cx.engine, &cx.engine.facts.process);
     let config = &engine.config;
     let uptime = (engine.now_ms - process.started_ms).max(0) / 1000;
-    let supervised = match config.supervised {
-        Supervised::No => "no",
-        Supervised::Upstart => "upstart",
-        Supervised::Systemd => "systemd",
-        Supervised::Auto => "unknown",
-    };
     out.fields(&[
         ("redis_version", &REDIS_VERSION),
         ("redoubt_version", &REDOUBT_VERSION),
@@ -102,7 +95,7 @@ fn server(cx: &Cx<'_>, out: &mut Lines) {
         ("monotonic_clock", &"POSIX clock_gettime"),
         ("multiplexing_api", &"epoll"),
         ("process_id", &process.pid),
-        ("process_supervised", &supervised),
+        ("process_supervised", &process.supervisor),
         ("run_id", &process.run_id),
         ("tcp_port", &config.port),
         ("server_time_usec", &(engine.now_ms * 1000)),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use redoubt_wire::directives::{ConfigError, Directive, memory};
 use redoubt_wire::log::{Format, Level, syslog};
-use redoubt_wire::notify;
+use redoubt_wire::service::Supervision;
 
 use without_effect::WITHOUT_EFFECT;
 
@@ -28,15 +28,6 @@ pub struct OutputLimit {
     pub soft_bytes: usize,
     /// In seconds.
     pub soft_s: u64,
-}
-
-/// Who supervises the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Supervision {
-    None,
-    Systemd,
-    /// systemd, if it is there.
-    Auto,
 }
 
 /// The parts of `syslog-…` directives, in force only together.
@@ -72,8 +63,8 @@ pub struct Settings {
     pub pidfile: Option<PathBuf>,
     /// Run in the background.
     pub daemonize: bool,
-    /// Who waits to hear that the Sentinel is ready.
-    supervision: Supervision,
+    /// Who watches the process.
+    pub supervised: Supervision,
     /// Connections that may wait to be accepted.
     pub backlog: i32,
     /// Seconds until a silent client is probed; 0: never.
@@ -109,7 +100,7 @@ impl Default for Settings {
             loglevel: Level::Notice,
             pidfile: None,
             daemonize: false,
-            supervision: Supervision::None,
+            supervised: Supervision::No,
             backlog: 511,
             keepalive_s: 300,
             timeout_s: 0,
@@ -124,15 +115,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether a service manager waits to hear that the Sentinel is ready.
-    pub(crate) fn supervised(&self) -> bool {
-        match self.supervision {
-            Supervision::None => false,
-            Supervision::Systemd => true,
-            Supervision::Auto => notify::is_expected(),
-        }
-    }
-
     /// Sorts directives into settings and what to monitor.
     ///
     /// # Errors
@@ -206,17 +188,8 @@ impl Settings {
             ("maxclients", &[n]) => self.maxclients = number(n, 1, u32::MAX.into())? as usize,
             ("client-output-buffer-limit", groups @ [_, ..]) => self.output_limits(groups)?,
             ("supervised", &[who]) => {
-                self.supervision = match who.to_ascii_lowercase().as_str() {
-                    "no" => Supervision::None,
-                    "systemd" => Supervision::Systemd,
-                    "auto" => Supervision::Auto,
-                    "upstart" => return Err("upstart is not supported: use systemd, auto or no".into()),
-                    _ => {
-                        return Err(
-                            "argument(s) must be one of the following: upstart, systemd, auto, no".into()
-                        );
-                    }
-                }
+                let text = "argument(s) must be one of the following: upstart, systemd, auto, no";
+                self.supervised = Supervision::from_name(who).ok_or(text)?;
             }
             ("rename-command", &[old, new]) => self.renames.add(old, new)?,
             ("requirepass", &[pass]) => {
@@ -350,7 +323,7 @@ mod tests {
                 "Wrong number of arguments in buffer limit configuration.",
             ),
             ("client-output-buffer-limit all 0 0 0", "Invalid client class"),
-            ("supervised upstart", "upstart is not supported"),
+            ("supervised init", "argument(s) must be one of the following: upstart, systemd, auto, no"),
             ("port", "wrong number of arguments"),
             ("frobnicate 1", "Bad directive or wrong number of arguments"),
             ("tls-port 1", "TLS is not supported"),
