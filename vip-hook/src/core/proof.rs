@@ -6,6 +6,7 @@ use super::holder::{Holder, Proof};
 use super::mistakes::Mistake;
 use super::probe::Verdict;
 use super::round::{Over, Stage};
+use super::slot::Slot;
 use super::types::{Action, Answer, Level, NodeRole, Now, OnConflict, OnQuorumLoss, Output};
 use super::votes::{Tally, needed_age};
 
@@ -336,9 +337,12 @@ impl Holder {
     ///
     /// From here on no answer to an earlier question counts: a Sentinel that has read this forgets that it vouched for
     /// this host, so another may hold at once.
-    pub(super) fn tell_released(&mut self) {
+    pub(super) fn tell_released(&mut self, now: Now) {
         let early = self.planted.is(Mistake::EarlyRelease);
-        let off = early || self.slots.values().all(super::slot::Slot::is_off);
+        // A predecessor that was killed may have left an address with some of its lease, of which netlink tells.
+        let heir = now < self.born + needed_age(&self.settings);
+        let certainly_off = |slot: &Slot| slot.is_off() && (!heir || slot.state.is_some());
+        let off = early || self.slots.values().all(certainly_off);
         if !self.releasing || self.held || !off {
             return;
         }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::Holder;
 use super::types::*;
 
@@ -55,7 +57,7 @@ fn names(last: u8, epoch: u64) -> Option<Answer> {
     Some(Answer::Names { address: SocketAddr::from(([10, 0, 0, last], 6379)), epoch })
 }
 
-const GONE_ON: AddressState = AddressState { link_up: true, present: true, ours: true };
+const LEFT: AddressState = AddressState { link_up: true, present: true, ours: true };
 const NOT_THERE: AddressState = AddressState { link_up: true, present: false, ours: false };
 
 impl Stage {
@@ -71,9 +73,15 @@ impl Stage {
         }
     }
 
+    /// Netlink's first news of the only address.
+    fn found(mut self, state: AddressState) -> Stage {
+        self.holder.handle(self.now, Input::Address { index: 0, state });
+        self
+    }
+
     /// Everybody agrees, and the address is held.
     fn holding(settings: Settings) -> Stage {
-        let mut stage = Stage::new(settings, None);
+        let mut stage = Stage::new(settings, None).found(NOT_THERE);
         stage.says = vec![vouched(1, 60_000); 3];
         stage.run(300);
         assert!(stage.holder.view(stage.now).holds);
@@ -365,9 +373,9 @@ fn announces_five_times_and_anew_when_the_link_comes_up() {
     stage.run(6000);
     // The first two are sent.
     assert_eq!(stage.actions().iter().filter(|action| **action == Action::Announce).count(), 3);
-    stage.give(Input::Address { index: 0, state: AddressState { link_up: false, ..GONE_ON } });
+    stage.give(Input::Address { index: 0, state: AddressState { link_up: false, ..LEFT } });
     stage.out.clear();
-    stage.give(Input::Address { index: 0, state: GONE_ON });
+    stage.give(Input::Address { index: 0, state: LEFT });
     stage.run(6000);
     assert_eq!(stage.actions().iter().filter(|action| **action == Action::Announce).count(), 5);
 }
@@ -395,13 +403,13 @@ fn a_failed_announcement_shows_and_is_repeated_with_the_next_round() {
 #[test]
 fn a_wiped_address_is_put_back_at_once_and_a_flood_of_it_bounded() {
     let mut stage = Stage::holding(settings());
-    stage.give(Input::Address { index: 0, state: GONE_ON });
+    stage.give(Input::Address { index: 0, state: LEFT });
     stage.run(10);
     stage.out.clear();
     stage.give(Input::Address { index: 0, state: NOT_THERE });
     assert!(matches!(stage.actions()[..], [Action::Hold { .. }, Action::Announce]), "{:?}", stage.out);
     for _ in 0..1000 {
-        stage.give(Input::Address { index: 0, state: GONE_ON });
+        stage.give(Input::Address { index: 0, state: LEFT });
         stage.give(Input::Address { index: 0, state: NOT_THERE });
         stage.run(1);
     }
@@ -426,23 +434,37 @@ fn a_failed_drop_is_repeated_loudly_and_nothing_is_released_before_it_is_done() 
 
 #[test]
 fn a_leftover_is_adopted_by_a_proof_and_else_removed() {
-    let mut stage = Stage::new(settings(), None);
+    let mut stage = Stage::new(settings(), None).found(LEFT);
     stage.says = vec![vouched(1, 60_000); 3];
-    stage.holder.handle(stage.now, Input::Address { index: 0, state: GONE_ON });
     stage.settle();
     assert!(stage.holds() && !dropped(&stage), "a restarted agent goes on without asking the network");
 
-    let mut stage = Stage::new(settings(), None);
+    let mut stage = Stage::new(settings(), None).found(LEFT);
     stage.role = Some(NodeRole::Replica);
-    stage.holder.handle(stage.now, Input::Address { index: 0, state: GONE_ON });
     stage.settle();
     assert!(dropped(&stage));
 
-    let mut stage = Stage::new(settings(), None);
+    let mut stage = Stage::new(settings(), None).found(AddressState { ours: false, ..LEFT });
     stage.role = Some(NodeRole::Replica);
-    stage.give(Input::Address { index: 0, state: AddressState { ours: false, ..GONE_ON } });
     stage.run(1000);
     assert!(!dropped(&stage), "what others added is not removed");
+}
+
+#[test]
+fn nothing_is_released_while_a_predecessor_may_have_left_something() {
+    for known in [false, true] {
+        let mut stage = Stage::new(settings(), None);
+        if known {
+            stage = stage.found(NOT_THERE);
+        }
+        stage.says = vec![vouched(1, 60_000); 3];
+        stage.run(10);
+        stage.role = Some(NodeRole::Replica);
+        stage.run(400);
+        assert_eq!(stage.released() > 0, known, "{:?}", stage.out);
+        stage.run(400);
+        assert_eq!(stage.released(), 1);
+    }
 }
 
 #[test]
@@ -532,4 +554,85 @@ fn a_claim_ends_it_where_conflicts_release_until_nobody_answers() {
     assert!(stage.why().contains("02:00:00:00:00:09"), "{}", stage.why());
     stage.run(700);
     assert!(stage.holds());
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let port = prop_oneof![Just(6379), any::<u16>()];
+    prop_oneof![
+        (0..4u64, 0..2000u64).prop_map(|(epoch, other)| Answer::Vouched { epoch, other: ms(other) }),
+        (any::<u64>(), any::<u64>()).prop_map(|(epoch, other)| Answer::Vouched { epoch, other: ms(other) }),
+        (0..4u64, "other-master( 10.0.0.[0-9])?( [0-9]{1,6})?|tilt|.{0,9}")
+            .prop_map(|(epoch, reason)| Answer::Refused { epoch, reason }),
+        (0..4u8, port, 0..4u64).prop_map(|(last, port, epoch)| {
+            Answer::Names { address: SocketAddr::from(([10, 0, 0, last], port)), epoch }
+        }),
+        Just(Answer::Nothing("no answer".into())),
+    ]
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let role = prop_oneof![
+        4 => Just(NodeRole::Master),
+        1 => Just(NodeRole::Replica),
+        1 => Just(NodeRole::Gone),
+        1 => Just(NodeRole::Unknown("LOADING".into())),
+    ];
+    let index = 0..3usize;
+    let state = (any::<bool>(), any::<bool>(), any::<bool>());
+    let action = prop_oneof![
+        Just(Action::Hold { until: ms(1_000_400) }),
+        Just(Action::Drop),
+        Just(Action::Announce),
+        Just(Action::Probe),
+    ];
+    prop_oneof![
+        8 => (0..40u64, role).prop_map(|(round, role)| Input::Node { round, role }),
+        16 => (0..40u64, 0..4usize, any_answer())
+            .prop_map(|(round, sentinel, answer)| Input::Sentinel { round, sentinel, answer }),
+        1 => (0..4usize).prop_map(|sentinel| Input::SentinelReconnected { sentinel }),
+        2 => Just(Input::Hint(Hint::Odown)),
+        2 => Just(Input::Hint(Hint::SwitchMaster)),
+        2 => (index.clone(), state).prop_map(|(index, (link_up, present, ours))| {
+            Input::Address { index, state: AddressState { link_up, present, ours } }
+        }),
+        1 => index.clone().prop_map(|index| Input::Claimed { index, by: [2; 6] }),
+        1 => any::<bool>().prop_map(Input::Maintenance),
+        1 => Just(Input::Release),
+        4 => (index.clone(), action.clone()).prop_map(|(index, what)| Input::Done { index, what }),
+        2 => (index, action).prop_map(|(index, what)| Input::Failed { index, what, error: "EPERM".into() }),
+    ]
+}
+
+proptest! {
+    /// Whatever comes, also answers to what was never asked: it does not panic, it holds by a lease that is not over,
+    /// and it does not ask to be woken for nothing.
+    #[test]
+    fn any_inputs_in_any_order(
+        inputs in proptest::collection::vec((0..60u64, any_input()), 0..200),
+        conflict_releases in any::<bool>(),
+    ) {
+        let on_conflict = if conflict_releases { OnConflict::Release } else { OnConflict::Defend };
+        let mut now = ms(1_000_000);
+        let mut holder = Holder::new(Settings { on_conflict, ..settings() }, None, now);
+        for (span, input) in inputs {
+            now += ms(span);
+            holder.handle(now, input);
+            let mut turns = 0;
+            loop {
+                while let Some(output) = holder.poll() {
+                    if let Output::Platform { action: Action::Hold { until }, .. } = output {
+                        prop_assert!(until > now && until <= now + ms(400));
+                    }
+                }
+                let view = holder.view(now);
+                prop_assert!(!view.holds || view.remaining.is_some_and(|left| left > ms(0)));
+                if holder.next_wake() > now {
+                    break;
+                }
+                turns += 1;
+                prop_assert!(turns < 5, "always due");
+                holder.tick(now);
+            }
+        }
+    }
 }

@@ -25,15 +25,17 @@ impl World {
     }
 
     pub(super) fn send(&mut self, message: ToSentinel) {
-        let span = self.in_order(message.connection, true);
+        let span = self.in_order(message.host, message.connection, true);
         self.after(span, Event::ToSentinel(message));
     }
 
     /// How long a message takes that does not overtake what was sent before it.
-    fn in_order(&mut self, connection: u64, there: bool) -> Us {
+    fn in_order(&mut self, host: usize, connection: u64, there: bool) -> Us {
         let slow = self.plan.weather.slow_answer;
         let span = match there {
-            false if slow > 0 && self.random.random_ratio(1, 3) => self.random.random_range(slow / 2..slow),
+            false if slow > 0 && host == 0 && self.random.random_ratio(1, 3) => {
+                self.random.random_range(slow / 2..slow)
+            }
             _ => self.delay(),
         };
         let last = self.order.entry((connection, there)).or_default();
@@ -67,7 +69,7 @@ impl World {
             Said::Ask { round } => {
                 let answer = self.sentinels[sentinel].answer(self.now, host, connection);
                 let input = Input::Sentinel { round, sentinel, answer };
-                let span = self.in_order(connection, false);
+                let span = self.in_order(host, connection, false);
                 self.after(span, Event::FromSentinel { host, boot, sentinel, connection, input });
             }
             Said::Release => {

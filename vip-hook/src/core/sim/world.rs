@@ -326,6 +326,7 @@ impl Host {
             maintenance: false,
             released: false,
             fit_since: None,
+            epoch_before: None,
             reachable_since: vec![None; sentinels],
         }
     }
