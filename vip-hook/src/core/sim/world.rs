@@ -205,6 +205,9 @@ impl World {
 
     fn begin(&mut self) {
         self.say(|world| format!("{:?}", world.plan));
+        if let Some(host) = self.plan.foreign {
+            self.hosts[host].kernel[0].present = true;
+        }
         for host in 0..self.hosts.len() {
             let at = self.random.random_range(0..500 * MS);
             self.after(at, Event::Boot { host });
