@@ -31,7 +31,10 @@ fn with_netns_systemd_hands_the_socket_over() {
 
 #[test]
 fn with_netns_an_address_is_moved_without_an_agent_where_that_is_asked_for() {
-    in_namespace("with_netns_an_address_is_moved_without_an_agent_where_that_is_asked_for", moves_without_an_agent);
+    in_namespace(
+        "with_netns_an_address_is_moved_without_an_agent_where_that_is_asked_for",
+        moves_without_an_agent,
+    );
 }
 
 #[test]

@@ -135,19 +135,27 @@ impl<H: Host> Agent<H> {
             on: BTreeSet::new(),
             changed: None,
         };
-        let addresses: Vec<(usize, VirtualAddress)> =
-            running.holder.addresses().map(|(index, address)| (index, address.clone())).collect();
         self.masters.insert(id, running);
+        // Before anything else: what a predecessor may have left decides what may be told of.
+        self.tell_addresses(id, 0);
         if maintenance {
             self.input(id, Input::Maintenance(true));
         }
-        for (index, address) in addresses {
+        self.with_holder(id, |holder, now| holder.tick(now));
+    }
+
+    /// Tells a master what is so of its addresses, from this index on.
+    fn tell_addresses(&mut self, id: MasterId, first: usize) {
+        let Some(running) = self.masters.get(&id) else { return };
+        let new = running.holder.addresses().filter(|(index, _)| *index >= first);
+        let new: Vec<(usize, VirtualAddress)> =
+            new.map(|(index, address)| (index, address.clone())).collect();
+        for (index, address) in new {
             match self.host.state(&address) {
                 Ok(state) => self.input(id, Input::Address { index, state }),
                 Err(error) => log::warning!("The state of {} cannot be read: {error}", address.address),
             }
         }
-        self.with_holder(id, |holder, now| holder.tick(now));
     }
 
     fn change_master(&mut self, id: MasterId, master: config::Master) {
@@ -160,7 +168,10 @@ impl<H: Host> Agent<H> {
         }
         let old_links = std::mem::replace(&mut running.links, links.clone());
         running.config = master;
+        // New addresses have new indices, above all that there were.
+        let first = running.holder.addresses().map(|(index, _)| index + 1).max().unwrap_or_default();
         self.with_holder(id, |holder, now| holder.reload(now, settings));
+        self.tell_addresses(id, first);
         for (sentinel, link) in links.iter().enumerate() {
             if old_links.get(sentinel) != Some(link) {
                 self.input(id, Input::SentinelReconnected { sentinel });

@@ -6,6 +6,7 @@ use super::holder::{Holder, Proof};
 use super::mistakes::Mistake;
 use super::probe::Verdict;
 use super::round::{Over, Stage};
+use super::slot::Slot;
 use super::types::{Action, Answer, Level, NodeRole, Now, OnConflict, OnQuorumLoss, Output};
 use super::votes::{Tally, needed_age};
 
@@ -117,7 +118,9 @@ impl Holder {
             self.let_go(now, Level::Notice, "the Sentinels name another host");
             self.end_without_proof();
         } else if over.is_some() || tally.answered == sentinels {
-            self.in_sight = tally.ripe_at(majority).is_some();
+            // A round that a hint cut short has not heard everybody.
+            let was = self.in_sight && over == Some(Over::Cut);
+            self.in_sight = was || tally.ripe_at(majority).is_some();
             if over != Some(Over::Cut) {
                 self.hold_on(round.began);
             }
@@ -336,9 +339,12 @@ impl Holder {
     ///
     /// From here on no answer to an earlier question counts: a Sentinel that has read this forgets that it vouched for
     /// this host, so another may hold at once.
-    pub(super) fn tell_released(&mut self) {
+    pub(super) fn tell_released(&mut self, now: Now) {
         let early = self.planted.is(Mistake::EarlyRelease);
-        let off = early || self.slots.values().all(super::slot::Slot::is_off);
+        // A predecessor that was killed may have left an address with some of its lease, of which netlink tells.
+        let heir = now < self.born + needed_age(&self.settings);
+        let certainly_off = |slot: &Slot| slot.is_off() && (!heir || slot.state.is_some());
+        let off = early || self.slots.values().all(certainly_off);
         if !self.releasing || self.held || !off {
             return;
         }

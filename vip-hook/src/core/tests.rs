@@ -55,7 +55,7 @@ fn names(last: u8, epoch: u64) -> Option<Answer> {
     Some(Answer::Names { address: SocketAddr::from(([10, 0, 0, last], 6379)), epoch })
 }
 
-const GONE_ON: AddressState = AddressState { link_up: true, present: true, ours: true };
+const LEFT: AddressState = AddressState { link_up: true, present: true, ours: true };
 const NOT_THERE: AddressState = AddressState { link_up: true, present: false, ours: false };
 
 impl Stage {
@@ -71,9 +71,15 @@ impl Stage {
         }
     }
 
+    /// Netlink's first news of the only address.
+    fn found(mut self, state: AddressState) -> Stage {
+        self.holder.handle(self.now, Input::Address { index: 0, state });
+        self
+    }
+
     /// Everybody agrees, and the address is held.
     fn holding(settings: Settings) -> Stage {
-        let mut stage = Stage::new(settings, None);
+        let mut stage = Stage::new(settings, None).found(NOT_THERE);
         stage.says = vec![vouched(1, 60_000); 3];
         stage.run(300);
         assert!(stage.holder.view(stage.now).holds);
@@ -365,9 +371,9 @@ fn announces_five_times_and_anew_when_the_link_comes_up() {
     stage.run(6000);
     // The first two are sent.
     assert_eq!(stage.actions().iter().filter(|action| **action == Action::Announce).count(), 3);
-    stage.give(Input::Address { index: 0, state: AddressState { link_up: false, ..GONE_ON } });
+    stage.give(Input::Address { index: 0, state: AddressState { link_up: false, ..LEFT } });
     stage.out.clear();
-    stage.give(Input::Address { index: 0, state: GONE_ON });
+    stage.give(Input::Address { index: 0, state: LEFT });
     stage.run(6000);
     assert_eq!(stage.actions().iter().filter(|action| **action == Action::Announce).count(), 5);
 }
@@ -395,13 +401,13 @@ fn a_failed_announcement_shows_and_is_repeated_with_the_next_round() {
 #[test]
 fn a_wiped_address_is_put_back_at_once_and_a_flood_of_it_bounded() {
     let mut stage = Stage::holding(settings());
-    stage.give(Input::Address { index: 0, state: GONE_ON });
+    stage.give(Input::Address { index: 0, state: LEFT });
     stage.run(10);
     stage.out.clear();
     stage.give(Input::Address { index: 0, state: NOT_THERE });
     assert!(matches!(stage.actions()[..], [Action::Hold { .. }, Action::Announce]), "{:?}", stage.out);
     for _ in 0..1000 {
-        stage.give(Input::Address { index: 0, state: GONE_ON });
+        stage.give(Input::Address { index: 0, state: LEFT });
         stage.give(Input::Address { index: 0, state: NOT_THERE });
         stage.run(1);
     }
@@ -426,23 +432,44 @@ fn a_failed_drop_is_repeated_loudly_and_nothing_is_released_before_it_is_done() 
 
 #[test]
 fn a_leftover_is_adopted_by_a_proof_and_else_removed() {
-    let mut stage = Stage::new(settings(), None);
+    let mut stage = Stage::new(settings(), None).found(LEFT);
     stage.says = vec![vouched(1, 60_000); 3];
-    stage.holder.handle(stage.now, Input::Address { index: 0, state: GONE_ON });
     stage.settle();
     assert!(stage.holds() && !dropped(&stage), "a restarted agent goes on without asking the network");
 
-    let mut stage = Stage::new(settings(), None);
+    let mut stage = Stage::new(settings(), None).found(LEFT);
     stage.role = Some(NodeRole::Replica);
-    stage.holder.handle(stage.now, Input::Address { index: 0, state: GONE_ON });
     stage.settle();
     assert!(dropped(&stage));
 
-    let mut stage = Stage::new(settings(), None);
+    let mut stage = Stage::new(settings(), None).found(AddressState { ours: false, ..LEFT });
     stage.role = Some(NodeRole::Replica);
-    stage.give(Input::Address { index: 0, state: AddressState { ours: false, ..GONE_ON } });
     stage.run(1000);
     assert!(!dropped(&stage), "what others added is not removed");
+    stage.role = Some(NodeRole::Master);
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.failure = Some("the address is there and not ours".into());
+    stage.run(1000);
+    assert!(stage.holds() && stage.logged("cannot be held") == 1);
+    stage.give(Input::Maintenance(true));
+    assert!(!dropped(&stage) && stage.holder.settled(), "neither when it could not be held");
+}
+
+#[test]
+fn nothing_is_released_while_a_predecessor_may_have_left_something() {
+    for known in [false, true] {
+        let mut stage = Stage::new(settings(), None);
+        if known {
+            stage = stage.found(NOT_THERE);
+        }
+        stage.says = vec![vouched(1, 60_000); 3];
+        stage.run(10);
+        stage.role = Some(NodeRole::Replica);
+        stage.run(400);
+        assert_eq!(stage.released() > 0, known, "{:?}", stage.out);
+        stage.run(400);
+        assert_eq!(stage.released(), 1);
+    }
 }
 
 #[test]

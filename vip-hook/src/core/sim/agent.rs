@@ -4,6 +4,7 @@ use rand::Rng;
 
 use super::Flaw;
 use super::host::Process;
+use super::plan::Fault;
 use super::sentinel::{Said, ToSentinel};
 use super::time::{MS, Us};
 use super::world::{ADDRESSES, Event, World, virtual_address};
@@ -63,9 +64,8 @@ impl World {
         }
         let Some(proof) = holder.proof.filter(|_| holder.held) else { return };
         self.outcome.takings += 1;
-        let reset =
-            self.plan.faults.iter().any(|(_, fault)| matches!(fault, super::plan::Fault::Reset { .. }));
-        if proof.epoch < self.highest_taken && !reset {
+        let anew = |(_, fault): &(Us, Fault)| matches!(fault, Fault::MonitoredAnew { .. });
+        if proof.epoch < self.highest_taken && !self.plan.faults.iter().any(anew) {
             let before = self.highest_taken;
             self.broken(format!(
                 "host {host} takes by epoch {}, after a taking by epoch {before}",
@@ -126,7 +126,8 @@ impl World {
     /// Nothing is removed that was not added.
     fn check_drop(&mut self, host: usize, index: usize) {
         let Some(number) = self.number_of(host, index) else { return };
-        if !self.hosts[host].kernel[number].may_be_removed {
+        let address = self.hosts[host].kernel[number];
+        if address.present && !address.may_be_removed {
             self.broken(format!("agent {host} removes address {number}, which it never added"));
         }
     }

@@ -4,7 +4,7 @@
 use super::host::Process;
 use super::time::{MS, SECOND, Us};
 use super::world::{Event, World};
-use crate::core::types::OnConflict;
+use crate::core::types::{OnConflict, OnQuorumLoss};
 
 /// How soon an address must be held once nothing is in the way.
 const WITHIN: Us = SECOND;
@@ -16,12 +16,16 @@ impl World {
     pub(super) fn check(&mut self) {
         self.after(PERIOD, Event::Check);
         self.note_reachability();
-        if !self.plan.weather.promises_holding || self.intruder {
+        // A host that holds on without a majority is a conflict for the new owner that may last.
+        let may_last =
+            self.plan.on_quorum_loss == OnQuorumLoss::Hold && self.plan.on_conflict == OnConflict::Release;
+        if !self.plan.weather.promises_holding || self.intruder || may_last {
             self.hosts.iter_mut().for_each(|host| host.fit_since = None);
             return;
         }
         for host in 0..self.hosts.len() {
-            if self.is_fit(host) {
+            let epoch = self.hosts[host].holder.epochs.highest();
+            if self.is_fit(host) && self.hosts[host].epoch_before.replace(epoch) == Some(epoch) {
                 self.hosts[host].fit_since.get_or_insert(self.now);
             } else {
                 self.hosts[host].fit_since = None;

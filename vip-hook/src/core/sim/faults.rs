@@ -68,10 +68,10 @@ impl World {
                     self.disconnect(host, sentinel, connection);
                 }
             }
-            Fault::Reset { sentinel } => {
+            Fault::MonitoredAnew { sentinel } => {
                 for index in 0..self.sentinels.len() {
                     if sentinel.is_none_or(|only| only == index) {
-                        self.sentinels[index].epoch = 0;
+                        self.sentinels[index].monitor_anew(self.now);
                     }
                 }
             }

@@ -42,6 +42,8 @@ pub(super) struct Host {
     pub(super) released: bool,
     /// Since when nothing on this host has kept it from holding, if it is the master.
     pub(super) fit_since: Option<Us>,
+    /// The highest epoch that its agent had seen when that was looked at last.
+    pub(super) epoch_before: Option<u64>,
     /// For each Sentinel: over which connection it has been reachable, and since when.
     pub(super) reachable_since: Vec<Option<(u64, Us)>>,
 }

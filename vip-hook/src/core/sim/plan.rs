@@ -12,6 +12,8 @@ pub(super) struct Plan {
     pub(super) hosts: usize,
     pub(super) sentinels: Vec<SentinelPlan>,
     pub(super) addresses: usize,
+    /// A host whose interface has the first address by somebody else's doing (it does not answer for it).
+    pub(super) foreign: Option<usize>,
     pub(super) on_quorum_loss: OnQuorumLoss,
     pub(super) on_conflict: OnConflict,
     pub(super) down_on_refused: bool,
@@ -38,7 +40,7 @@ pub(super) struct Weather {
     pub(super) usual: Us,
     /// One way of a message, once in twenty times.
     pub(super) slow: Us,
-    /// An answer of a Sentinel, once in three times, if that is not 0.
+    /// An answer of a Sentinel to the first host, once in three times, if that is not 0.
     pub(super) slow_answer: Us,
     /// How late a process looks at its clock, once in fifty times.
     pub(super) lateness: Us,
@@ -96,8 +98,8 @@ pub(super) enum Fault {
         host: usize,
         sentinel: usize,
     },
-    /// `SENTINEL RESET` of one, or of all.
-    Reset {
+    /// `SENTINEL REMOVE` and `MONITOR` of the same master at one, or at all: the epoch and the memory are gone.
+    MonitoredAnew {
         sentinel: Option<usize>,
     },
     /// `SENTINEL FAILOVER` to some replica, at one Sentinel, without any detection.
@@ -178,6 +180,7 @@ impl Plan {
             hosts,
             sentinels,
             addresses: random.random_range(1..=2),
+            foreign: random.random_ratio(1, 12).then(|| random.random_range(0..hosts)),
             on_quorum_loss: if random.random_ratio(1, 12) {
                 OnQuorumLoss::Hold
             } else {
@@ -285,12 +288,14 @@ fn draw_faults(
             }
         }
         Theme::SlowAnswers => {
-            let at = random.random_range(from..before);
-            let host = if random.random_bool(0.8) { 0 } else { random.random_range(0..hosts) };
-            faults.push((at - MS, Fault::CutFromClients { host, lasts: 2 * SECOND }));
-            faults.push((at, Fault::AgentKilled { host, lasts: SECOND, epoch_lost: false }));
-            let switch = at - random.random_range(0..100 * MS);
-            faults.push((switch, Fault::ManualFailover { sentinel: random.random_range(0..sentinels) }));
+            for turn in 0..3 {
+                let at = from + turn * 1500 * MS + random.random_range(100 * MS..SECOND);
+                let host = if turn == 0 { 0 } else { random.random_range(0..2) };
+                faults.push((at - MS, Fault::CutFromClients { host, lasts: SECOND }));
+                faults.push((at, Fault::AgentKilled { host, lasts: SECOND, epoch_lost: false }));
+                let switch = at - random.random_range(0..100 * MS);
+                faults.push((switch, Fault::ManualFailover { sentinel: random.random_range(0..sentinels) }));
+            }
         }
         Theme::AfterTheCut => {
             let at = random.random_range(from..before - 2 * SECOND);
@@ -354,7 +359,7 @@ fn any(random: &mut Xoshiro256PlusPlus, hosts: usize, sentinels: usize) -> Fault
         10 => Fault::SentinelRestarts { sentinel, lasts: lasts / 4 },
         11 => Fault::SentinelHangs { sentinel, lasts: lasts / 2 },
         12 => Fault::ConnectionLost { host, sentinel },
-        13 => Fault::Reset { sentinel: (!random.random_ratio(1, 4)).then_some(sentinel) },
+        13 => Fault::MonitoredAnew { sentinel: (!random.random_ratio(1, 4)).then_some(sentinel) },
         14 | 15 => Fault::ManualFailover { sentinel },
         16 => Fault::Wiped { host },
         17 => Fault::PlatformFails { host, lasts: lasts / 2 },

@@ -76,6 +76,14 @@ impl Sentinel {
         }
     }
 
+    /// The master is removed and monitored again.
+    pub(super) fn monitor_anew(&mut self, now: Us) {
+        self.started = now;
+        self.vouched.fill(None);
+        self.epoch = 0;
+        self.naming_since = now;
+    }
+
     pub(super) fn restart(&mut self, now: Us) {
         self.started = now;
         self.vouched.fill(None);
