@@ -268,7 +268,7 @@ impl Host {
         let nsenter =
             nsenter.ok_or_else(|| LabError::Other("there is no nsenter: install util-linux".into()))?;
         let mut all =
-            vec![format!("--net={}", self.namespace_path()), "--".to_owned(), program.display().to_string()];
+            vec![format!("--net={}", self.namespace.path()), "--".to_owned(), program.display().to_string()];
         all.extend_from_slice(args);
         Ok((nsenter, all))
     }
