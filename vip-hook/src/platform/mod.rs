@@ -329,11 +329,13 @@ impl Platform {
 
     fn sender(&self, address: &VirtualAddress, what: &str) -> Result<(u32, Mac)> {
         let link = self.link_of(address)?;
-        let mac = link.mac.ok_or_else(|| {
-            let place = place(address);
-            PlatformError::Refused(format!("cannot {what} {place}: the interface has no Ethernet address"))
-        })?;
-        Ok((link.index, mac))
+        let refused =
+            |why| PlatformError::Refused(format!("cannot {what} {}: the interface {why}", place(address)));
+        // The kernel takes what it will not send, and says nothing.
+        if !link.carrier {
+            return Err(refused(if link.up { "has no carrier" } else { "is down" }));
+        }
+        Ok((link.index, link.mac.ok_or_else(|| refused("has no Ethernet address"))?))
     }
 
     fn send(&self, address: &VirtualAddress, interface: u32, frame: &Frame, what: &str) -> Result<()> {
@@ -364,7 +366,7 @@ pub fn fence_available(lease: Duration) -> Fence {
 /// The lifetime that an address is given for a proof of which this much is left: it ends after the proof, though the
 /// kernel rounds.
 fn lifetime_s(left: Duration) -> u32 {
-    let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    let whole = left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0));
     u32::try_from(whole.saturating_add(1)).unwrap_or(u32::MAX - 1).min(u32::MAX - 1)
 }
 
