@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use redoubt_lab::netns::{Heard, Host, INTERFACE, Net, isolated, mac_text};
 use redoubt_vip_hook::clock;
 use redoubt_vip_hook::core::types::{AddressState, VirtualAddress};
-use redoubt_vip_hook::platform::{Event, Fence, Platform, capabilities, fence, uninstall_fence};
+use redoubt_vip_hook::platform::{Event, Fence, Platform, capabilities, facts, fence, uninstall_fence};
 
 const LEASE: Duration = Duration::from_millis(400);
 
@@ -93,7 +93,8 @@ fn answered(host: &Host, to: SocketAddr, period: Duration, time: Duration) -> (u
         let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
         let socket = UdpSocket::bind(any).unwrap();
         // The answer comes from the host's own address: a wildcard socket sends from what the route prefers.
-        socket.set_read_timeout(Some(ms(1))).unwrap();
+        // The kernel rounds a time-out up to its tick, which would make this asker slow.
+        socket.set_nonblocking(true).unwrap();
         let (start, mut sent, mut answers) = (Instant::now(), Vec::new(), Vec::new());
         let mut buffer = [0; 8];
         while start.elapsed() < time {
@@ -102,9 +103,10 @@ fn answered(host: &Host, to: SocketAddr, period: Duration, time: Duration) -> (u
                 sent.push(Instant::now());
                 let _ = socket.send_to(&number.to_le_bytes(), to);
             }
-            if let Ok((4, _)) = socket.recv_from(&mut buffer) {
+            while let Ok((4, _)) = socket.recv_from(&mut buffer) {
                 answers.push(sent[u32::from_le_bytes(*buffer.first_chunk().unwrap()) as usize]);
             }
+            std::thread::sleep(Duration::from_micros(200));
         }
         (sent.len() as u32, answers)
     })
@@ -223,6 +225,51 @@ fn with_netns_renewing_opens_no_gap_and_an_ended_lease_can_be_had_again() {
             // The last one may still be under way.
             assert!(answers.len() as u32 + 1 >= sent, "{} of {sent}", answers.len());
         });
+    });
+}
+
+#[test]
+fn with_netns_what_was_decided_before_a_pause_opens_nothing_after_it() {
+    isolated("with_netns_what_was_decided_before_a_pause_opens_nothing_after_it", || {
+        let net = Net::new(2).unwrap();
+        let (a, b) = (net.host(0), net.host(1));
+        a.ip(&["address", "add", "10.0.0.100/32", "dev", INTERFACE]).unwrap();
+        let prober = b.prober(vip().address, ms(2));
+        prober.wait_for(Duration::from_secs(1), |_| true).expect("without a fence the address answers");
+        for address in [vip().address, vip6().address] {
+            a.run(|| {
+                let mut kernel = fence::Kernel::open().unwrap();
+                kernel.install(&[INTERFACE], &[address]).unwrap();
+                std::thread::sleep(ms(20));
+                let before = prober.heard().len();
+
+                // The agent is stopped between its decision and the kernel for longer than its proof was good.
+                kernel.permit(address, clock::now() + ms(50)).unwrap();
+                let entry = fence::Opening::entry(address, clock::now() + LEASE).unwrap();
+                std::thread::sleep(ms(60));
+                assert_eq!(kernel.carry_out(entry).unwrap(), None, "the permit has expired");
+                kernel.open_until(address, clock::now() + ms(50)).unwrap();
+                let answered = prober.heard().len();
+                let renewal = fence::Opening::renewal(address, clock::now() + LEASE).unwrap();
+                std::thread::sleep(ms(60));
+                let ended = prober.heard().len();
+                assert_eq!(kernel.carry_out(renewal).unwrap(), None, "the element has expired");
+                std::thread::sleep(ms(60));
+                assert_eq!(prober.heard().len(), ended, "nothing was opened");
+                println!("{before} answers before, {answered}, {ended} after the fence was open");
+
+                // A permit serves once, and opens nothing by itself.
+                kernel.permit(address, clock::now() + LEASE).unwrap();
+                std::thread::sleep(ms(20));
+                assert_eq!(prober.heard().len(), ended);
+                let entries =
+                    [(); 2].map(|()| fence::Opening::entry(address, clock::now() + ms(50)).unwrap());
+                let used = entries.map(|entry| kernel.carry_out(entry).unwrap().is_some());
+                assert_eq!(used, [true, false]);
+                kernel.close(address).unwrap();
+            });
+        }
+        assert!(a.run(|| uninstall_fence().unwrap()));
     });
 }
 
@@ -641,6 +688,61 @@ fn with_netns_a_host_whose_lease_is_over_names_itself_to_nobody() {
         speak();
         std::thread::sleep(ms(100));
         assert_eq!(listener.heard().len(), before);
+    });
+}
+
+#[test]
+fn with_netns_facts_of_an_interface_are_what_the_kernel_has() {
+    isolated("with_netns_facts_of_an_interface_are_what_the_kernel_has", || {
+        let net = Net::new(1).unwrap();
+        let a = net.host(0);
+        let findings = |address: VirtualAddress| {
+            a.run(|| facts::findings(&address, &facts::facts(&address).unwrap()))
+                .into_iter()
+                .map(|finding| finding.text)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(findings(vip()), [""; 0]);
+        assert_eq!(findings(vip6()), [""; 0]);
+        on(a, vec![vip()], async |platform| platform.hold(&vip(), clock::now() + LEASE).unwrap());
+        assert_eq!(findings(vip()), [""; 0], "our own address is no finding");
+
+        assert!(
+            findings(virtual_address("10.9.0.1"))[0]
+                .contains("no address in a network that contains 10.9.0.1")
+        );
+        let nowhere = VirtualAddress { interface: "eth9".into(), ..vip() };
+        assert_eq!(findings(nowhere), ["interface eth9, for 10.0.0.100, is not there: see `ip link`"]);
+        a.run(|| {
+            for (name, value) in [("ipv4/conf/eth0/arp_ignore", "2"), ("ipv4/conf/eth0/proxy_arp", "1")] {
+                std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
+            }
+        });
+        let found = findings(vip());
+        assert!(
+            found[0].starts_with("arp_ignore is 2 on eth0") && found[1].starts_with("proxy_arp"),
+            "{found:?}"
+        );
+        a.run(|| {
+            for (name, value) in [
+                ("ipv4/conf/eth0/arp_ignore", "0"),
+                ("ipv4/conf/eth0/proxy_arp", "0"),
+                ("ipv6/conf/eth0/disable_ipv6", "1"),
+            ] {
+                std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
+            }
+        });
+        assert!(findings(vip6()).iter().any(|text| text.starts_with("IPv6 is off on eth0")));
+        a.ip(&["link", "add", "eth1", "type", "veth", "peer", "name", "other"]).unwrap();
+        for interface in ["other", "eth1"] {
+            a.ip(&["link", "set", interface, "up"]).unwrap();
+        }
+        a.ip(&["address", "add", "10.0.0.5/24", "dev", "eth1"]).unwrap();
+        let found = findings(vip());
+        assert!(found[0].starts_with("eth1 would answer ARP for 10.0.0.100 as well"), "{found:?}");
+        a.ip(&["link", "add", "bridge", "type", "bridge"]).unwrap();
+        a.ip(&["link", "set", INTERFACE, "master", "bridge"]).unwrap();
+        assert!(findings(vip()).iter().any(|text| text.starts_with("interface eth0 is a port of a bridge")));
     });
 }
 

@@ -184,35 +184,29 @@ impl Kernel {
 
     /// Sets the element in `live`, by renewal if it is there; returns for how long.
     fn set(&mut self, address: IpAddr, until: Now) -> Result<Duration> {
-        let refused = |error: BatchError| {
-            PlatformError::kernel(format!("cannot let {address} through the fence"))(error.errno)
-        };
-        if self.live.get(&address).is_some_and(|&ends| ends > clock::now()) {
-            let left = left(address, until)?;
-            let mut batch = Batch::new(TABLE);
-            batch.delete(rules::Set::Live, address);
-            batch.add(rules::Set::Live, address, left);
-            match self.connection.batch(batch.finish()) {
-                Ok(()) => return Ok(left),
-                // It has just ended, or somebody flushed the rules.
-                Err(BatchError { message: 1, errno: Errno::ENOENT }) => {}
-                Err(error) => return Err(refused(error)),
-            }
+        if self.live.get(&address).is_some_and(|&ends| ends > clock::now())
+            && let Some(left) = self.carry_out(Opening::renewal(address, until)?)?
+        {
+            return Ok(left);
         }
+        // It has just ended, or somebody flushed the rules, or it was never there.
+        self.permit(address, until)?;
+        self.carry_out(Opening::entry(address, until)?)?.ok_or_else(|| too_late(address))
+    }
+
+    /// Adds the element in `permit` on whose life an [`Opening::entry`] depends.
+    pub fn permit(&mut self, address: IpAddr, until: Now) -> Result<()> {
         let mut batch = Batch::new(TABLE);
         batch.add(rules::Set::Permit, address, left(address, until)?);
-        self.connection.batch(batch.finish()).map_err(refused)?;
-        let left = left(address, until)?;
-        let mut batch = Batch::new(TABLE);
-        batch.delete(rules::Set::Permit, address);
-        // A predecessor's element may live; adding is nothing new then, and after it there is one to delete for sure.
-        batch.add(rules::Set::Live, address, left);
-        batch.delete(rules::Set::Live, address);
-        batch.add(rules::Set::Live, address, left);
-        match self.connection.batch(batch.finish()) {
-            Ok(()) => Ok(left),
-            Err(BatchError { message: 1, errno: Errno::ENOENT }) => Err(too_late(address)),
-            Err(error) => Err(refused(error)),
+        self.connection.batch(batch.finish()).map_err(refused(address))
+    }
+
+    /// Lets the kernel carry out an opening; returns for how long, or `None` if its condition had expired.
+    pub fn carry_out(&mut self, opening: Opening) -> Result<Option<Duration>> {
+        match self.connection.batch(opening.batch) {
+            Ok(()) => Ok(Some(opening.left)),
+            Err(BatchError { message: 1, errno: Errno::ENOENT }) => Ok(None),
+            Err(error) => Err(refused(opening.address)(error)),
         }
     }
 
@@ -245,10 +239,45 @@ impl Kernel {
     }
 }
 
+/// A transaction that lets an address answer, as it was decided upon; what time has made of it since, the kernel sees.
+#[derive(Debug)]
+pub struct Opening {
+    address: IpAddr,
+    left: Duration,
+    batch: Builder,
+}
+
+impl Opening {
+    /// Lets an address answer on, if it answers when the kernel handles this.
+    pub fn renewal(address: IpAddr, until: Now) -> Result<Opening> {
+        let left = left(address, until)?;
+        let mut batch = Batch::new(TABLE);
+        batch.delete(rules::Set::Live, address);
+        batch.add(rules::Set::Live, address, left);
+        Ok(Opening { address, left, batch: batch.finish() })
+    }
+
+    /// Lets an address answer, if the permit for it lives when the kernel handles this.
+    pub fn entry(address: IpAddr, until: Now) -> Result<Opening> {
+        let left = left(address, until)?;
+        let mut batch = Batch::new(TABLE);
+        batch.delete(rules::Set::Permit, address);
+        // A predecessor's element may live; adding is nothing new then, and after it there is one to delete for sure.
+        batch.add(rules::Set::Live, address, left);
+        batch.delete(rules::Set::Live, address);
+        batch.add(rules::Set::Live, address, left);
+        Ok(Opening { address, left, batch: batch.finish() })
+    }
+}
+
 /// What is left of a proof, if that is enough to open for.
 fn left(address: IpAddr, until: Now) -> Result<Duration> {
     let left = until.saturating_sub(clock::now());
     if left < SHORTEST { Err(too_late(address)) } else { Ok(left) }
+}
+
+fn refused(address: IpAddr) -> impl FnOnce(BatchError) -> PlatformError {
+    move |error| PlatformError::kernel(format!("cannot let {address} through the fence"))(error.errno)
 }
 
 fn too_late(address: IpAddr) -> PlatformError {
