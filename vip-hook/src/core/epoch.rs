@@ -5,7 +5,8 @@
 //! hosts, the shared Sentinel of two majorities does (see `core`), so nothing waits for the disk, and an epoch that
 //! is lost with a crash costs no exclusion.
 //!
-//! A deployment that is built anew, or whose Sentinels were all RESET, starts again below. That all configured
+//! A deployment that is built anew (new state files, or SENTINEL REMOVE and MONITOR everywhere; RESET keeps the epoch)
+//! starts again below. That all configured
 //! Sentinels say one and the same lower epoch, without a gap, for [`OVERRIDE_AFTER`] tells it from stale ones, which
 //! their peers would have corrected meanwhile: Sentinels greet each other every two seconds.
 

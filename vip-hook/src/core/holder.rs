@@ -50,6 +50,7 @@ pub struct Holder {
     /// Why the addresses were let go last.
     pub(super) let_go_because: Option<(Now, String)>,
     pub(super) planted: Planted,
+    pub(super) born: Now,
     now: Now,
     out: VecDeque<Output>,
 }
@@ -90,6 +91,7 @@ impl Holder {
             releasing: false,
             let_go_because: None,
             planted: Planted::default(),
+            born: now,
             now,
             out: VecDeque::new(),
             settings,
@@ -217,7 +219,7 @@ impl Holder {
         self.go_on_with_round(now);
         self.go_on_with_slots(now);
         self.go_on_with_taking(now);
-        self.tell_released();
+        self.tell_released(now);
     }
 
     fn hinted(&mut self, now: Now, hint: Hint) {

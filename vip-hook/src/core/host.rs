@@ -124,11 +124,12 @@ impl Holder {
             }
             Action::Probe => format!("nobody can be asked whether {address} is in use: {error}"),
         };
-        // Another kind of failure is news.
-        if slot.error.as_ref().is_none_or(|(kind, _)| *kind != std::mem::discriminant(&what)) {
+        let kind = std::mem::discriminant(&what);
+        if slot.error_logged.replace(kind) != Some(kind) {
+            // Another kind of failure is news.
             slot.error_log = super::limited::Limited::default();
         }
-        slot.error = Some((std::mem::discriminant(&what), text.clone()));
+        slot.error = Some((kind, text.clone()));
         if let Some(more) = slot.error_log.permit(now) {
             self.log(Level::Warning, format!("{text}{more}"));
         }

@@ -16,6 +16,27 @@
 //! having just vouched for everybody else); a release by the old owner, passed on to them, takes that back. A classic
 //! Sentinel remembers nothing, so this machine counts from the receipt of the first answer in an unbroken series that
 //! named this host in the same configuration epoch over the same connection.
+//!
+//! The argument holds up only with these beside it:
+//!
+//! - The lease is counted from before the first question, so it does not matter how long answers take, or whether this
+//!   process stood still before it read them. Each call compares the clock with the lease before anything else.
+//! - The kernel ends the lease when this process does not, and gets the time that is left, computed when it is told.
+//! - All hosts of a master have the same lease: each waits for the others' by its own figure. Clocks may differ in
+//!   rate by what [`types::MARGIN`] covers, their settings not at all: only monotonic spans count.
+//! - A release is told only when the platform has confirmed that every address is off, and no answer to a question
+//!   from before it counts then. The Sentinel forgets only what it said over the very connection on which the release
+//!   came: TCP may deliver one that an old connection held back when a new one has long been vouched on.
+//! - A redoubt-sentinel is never asked as a classic one: it would not remember.
+//! - The list of Sentinels changes by one at a time, so that majorities by the old and by the new list share one.
+//!
+//! Epochs are no part of it. They keep Sentinels that were away from moving the addresses back (see `epoch`).
+//!
+//! # Who does what
+//!
+//! `round` asks, `votes` weighs the answers, `epoch` remembers, `proof` turns them into holding and letting go, `probe`
+//! looks for others before taking, `host` and `slot` see to the addresses here, `announce` tells the neighbours, `view`
+//! explains. `holder` is the door. `sim` runs whole deployments of it against models, on virtual time.
 
 pub mod types;
 
@@ -28,7 +49,11 @@ mod mistakes;
 mod probe;
 mod proof;
 mod round;
+#[cfg(test)]
+mod sim;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod view;
 mod votes;
 

@@ -53,8 +53,16 @@ pub(super) struct Probe {
     last_claim: Option<Claim>,
     /// The first question after the proof.
     first_after_proof: Option<Now>,
-    /// Somebody answered, and the last single question since then.
-    blocked: Option<Now>,
+    /// Somebody answered, where that keeps from taking.
+    blocked: Option<Blocked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    /// When the next single question is due.
+    next: Now,
+    /// When the last one went out.
+    asked: Option<Now>,
 }
 
 impl Probe {
@@ -77,7 +85,7 @@ impl Probe {
 
     /// Somebody answers for what was held until now: ask at leisure.
     pub(super) fn block(&mut self, now: Now) {
-        self.blocked = Some(now);
+        self.blocked = Some(Blocked { next: now + BLOCKED_PERIOD, asked: None });
     }
 
     /// The addresses are taken, or will not be.
@@ -99,7 +107,7 @@ impl Probe {
             return false;
         }
         if let Some(blocked) = &mut self.blocked {
-            *blocked = now;
+            *blocked = Blocked { next: now + BLOCKED_PERIOD, asked: Some(now) };
         }
         // A gap, say of a process that did not run, hides answers.
         if self.running_since.is_none() || self.last_sent.is_none_or(|last| now > last + PACE * 3) {
@@ -114,7 +122,7 @@ impl Probe {
 
     fn due(&self, wanted: bool) -> Option<Now> {
         match self.blocked {
-            Some(last) => wanted.then_some(last + BLOCKED_PERIOD),
+            Some(blocked) => wanted.then_some(blocked.next),
             None if wanted || self.hinted_until.is_some() => {
                 Some(self.last_sent.map_or(Now::ZERO, |last| last + PACE))
             }
@@ -124,12 +132,9 @@ impl Probe {
 
     /// What a proof that has stood since `proven_since` permits now.
     pub(super) fn verdict(&mut self, now: Now, proven_since: Now, on_conflict: OnConflict) -> Verdict {
-        if let Some(asked) = self.blocked {
-            return match self.last_claim {
-                _ if now < asked + QUIET => Verdict::Wait,
-                Some(claim) if claim.at >= asked => Verdict::Wait,
-                _ => Verdict::Take(None),
-            };
+        if let Some(blocked) = self.blocked {
+            let nobody = blocked.quiet_at(self.last_claim).is_some_and(|at| now >= at);
+            return if nobody { Verdict::Take(None) } else { Verdict::Wait };
         }
         let asked_enough = self.running_since.is_some_and(|since| now >= since + QUIET)
             && self.last_sent.is_some_and(|last| now <= last + PACE * 3);
@@ -143,7 +148,7 @@ impl Probe {
         let conflict = claim.filter(|claim| self.first_after_proof.is_some_and(|asked| claim.at > asked));
         match (conflict, on_conflict) {
             (Some(claim), OnConflict::Release) => {
-                self.blocked = Some(now);
+                self.block(now);
                 Verdict::Blocked(claim)
             }
             (conflict, _) => Verdict::Take(conflict),
@@ -152,16 +157,23 @@ impl Probe {
 
     /// When to look again. `proven_since`: if a proof stands.
     pub(super) fn wake(&self, wanted: bool, proven_since: Option<Now>) -> Option<Now> {
-        let verdict = proven_since.map(|since| match (self.blocked, self.last_claim) {
-            (Some(asked), Some(claim)) if claim.at >= asked => asked + BLOCKED_PERIOD,
-            (Some(asked), _) => asked + QUIET,
+        let verdict = proven_since.and_then(|since| match (self.blocked, self.last_claim) {
+            (Some(blocked), claim) => blocked.quiet_at(claim),
             (None, claim) => {
                 let quiet_from =
                     self.running_since.unwrap_or(since).max(claim.map_or(Now::ZERO, |claim| claim.at));
-                (since + QUIET).min(quiet_from + QUIET)
+                Some((since + QUIET).min(quiet_from + QUIET))
             }
         });
         [self.due(wanted), verdict].into_iter().flatten().min()
+    }
+}
+
+impl Blocked {
+    /// When it is certain that nobody has answered the last question, if nobody has.
+    fn quiet_at(self, last_claim: Option<Claim>) -> Option<Now> {
+        let asked = self.asked?;
+        last_claim.is_none_or(|claim| claim.at < asked).then_some(asked + QUIET)
     }
 }
 

@@ -6,6 +6,7 @@ use super::holder::{Holder, Proof};
 use super::mistakes::Mistake;
 use super::probe::Verdict;
 use super::round::{Over, Stage};
+use super::slot::Slot;
 use super::types::{Action, Answer, Level, NodeRole, Now, OnConflict, OnQuorumLoss, Output};
 use super::votes::{Tally, needed_age};
 
@@ -122,7 +123,10 @@ impl Holder {
                 self.hold_on(round.began);
             }
             self.end_without_proof();
-            self.ask_when_ripe(now, &tally, majority);
+            self.ask_when_ripe(round.began, &tally, majority);
+        } else if tally.ripe_at(majority).is_some() {
+            self.in_sight = true;
+            self.rounds.enough();
         }
     }
 
@@ -147,11 +151,11 @@ impl Holder {
 
     /// A majority names this host and only age is missing: the next round is due the moment it is there, and before
     /// that now and then where the old owner's release may make it old at once.
-    fn ask_when_ripe(&mut self, now: Now, tally: &Tally, majority: usize) {
+    fn ask_when_ripe(&mut self, began: Now, tally: &Tally, majority: usize) {
         if let Some(ripe) = tally.ripe_at(majority) {
             self.rounds.not_later_than(ripe);
             if tally.young_may_ripen_early {
-                self.rounds.not_later_than(now + RIPENING_PERIOD);
+                self.rounds.not_later_than(began + RIPENING_PERIOD);
             }
         }
     }
@@ -245,15 +249,21 @@ impl Holder {
         if self.held {
             return;
         }
-        let since = self.takeable_since();
-        if self.probe.take_due(now, self.wants_probe(), since.is_some()) {
+        if let Some(since) = self.takeable_since() {
+            self.decide(now, since);
+        }
+        let proven = self.takeable_since().is_some();
+        if !self.held && self.probe.take_due(now, self.wants_probe(), proven) {
             let indices: Vec<usize> =
                 self.slots.iter().filter(|(_, s)| !s.leaving).map(|(index, _)| *index).collect();
             for index in indices {
                 self.act(index, Action::Probe);
             }
         }
-        let Some(since) = since else { return };
+    }
+
+    /// Takes if the proof that has stood since then may be acted on now.
+    fn decide(&mut self, now: Now, since: Now) {
         // What a predecessor held until a moment ago on this very host need not be asked for.
         let adopted = !self.probe.is_blocked() && self.slots.values().all(|slot| slot.may_be_on);
         let verdict = if adopted {
@@ -327,9 +337,12 @@ impl Holder {
     ///
     /// From here on no answer to an earlier question counts: a Sentinel that has read this forgets that it vouched for
     /// this host, so another may hold at once.
-    pub(super) fn tell_released(&mut self) {
+    pub(super) fn tell_released(&mut self, now: Now) {
         let early = self.planted.is(Mistake::EarlyRelease);
-        let off = early || self.slots.values().all(super::slot::Slot::is_off);
+        // A predecessor that was killed may have left an address with some of its lease, of which netlink tells.
+        let heir = now < self.born + needed_age(&self.settings);
+        let certainly_off = |slot: &Slot| slot.is_off() && (!heir || slot.state.is_some());
+        let off = early || self.slots.values().all(certainly_off);
         if !self.releasing || self.held || !off {
             return;
         }

@@ -15,7 +15,7 @@ pub(super) const IDLE_PERIOD: Duration = Duration::from_millis(200);
 /// Rounds begin no faster than this, whatever hints come.
 const SPACING: Duration = Duration::from_millis(5);
 
-/// How long a round may go on after asking the Sentinels when a hint wants the next one.
+/// How long a round goes on after asking the Sentinels when it need not be awaited to its end.
 const CUT_AFTER: Duration = Duration::from_millis(20);
 
 /// Whose answers are awaited.
@@ -35,6 +35,8 @@ pub(super) struct Round {
     pub(super) began: Now,
     pub(super) stage: Stage,
     cuttable: bool,
+    /// From here on it waits for nobody: only time is missing, or somebody who may be dead.
+    enough_at: Option<Now>,
 }
 
 /// The round in flight and the next one.
@@ -71,13 +73,23 @@ impl Rounds {
         self.last_began = Some(now);
         self.hinted = false;
         let cuttable = !std::mem::take(&mut self.last_cut);
-        self.current = Some(Round { id: self.last_id, began: now, stage: Stage::Node, cuttable });
+        self.current =
+            Some(Round { id: self.last_id, began: now, stage: Stage::Node, cuttable, enough_at: None });
         Some(self.last_id)
     }
 
     pub(super) fn asked_sentinels(&mut self, now: Now) {
         if let Some(round) = &mut self.current {
             round.stage = Stage::Sentinels { asked: now };
+        }
+    }
+
+    /// What is answered is enough to know when a round will bring a proof: the others get little time.
+    pub(super) fn enough(&mut self) {
+        if let Some(round) = &mut self.current
+            && let Stage::Sentinels { asked } = round.stage
+        {
+            round.enough_at = Some(asked + CUT_AFTER);
         }
     }
 
@@ -105,6 +117,9 @@ impl Rounds {
         if now >= round.limit() {
             return Some(Over::Limit);
         }
+        if round.enough_at.is_some_and(|at| now >= at) {
+            return Some(Over::Enough);
+        }
         if self.cut_at().is_some_and(|at| now >= at) {
             self.last_cut = true;
             return Some(Over::Cut);
@@ -129,7 +144,10 @@ impl Rounds {
     /// When to look again.
     pub(super) fn wake(&self) -> Now {
         match self.current {
-            Some(round) => self.cut_at().map_or(round.limit(), |at| at.min(round.limit())),
+            Some(round) => {
+                let early = [self.cut_at(), round.enough_at].into_iter().flatten();
+                early.fold(round.limit(), Now::min)
+            }
             None => self.due(),
         }
     }
@@ -150,6 +168,8 @@ impl Round {
 pub(super) enum Over {
     /// No answer counts any more.
     Limit,
+    /// A majority names this host, and only the age of its votes is missing.
+    Enough,
     /// A hint wants the next one.
     Cut,
 }

@@ -38,6 +38,8 @@ pub(super) struct Slot {
     pub(super) last_defence: Option<Now>,
     /// The last failure of the platform, until the same thing succeeds.
     pub(super) error: Option<(Discriminant<Action>, String)>,
+    /// What failed when a failure was logged last.
+    pub(super) error_logged: Option<Discriminant<Action>>,
     pub(super) wiped_log: Limited,
     pub(super) claim_log: Limited,
     pub(super) error_log: Limited,
@@ -60,6 +62,7 @@ impl Slot {
             announcements: Announcements::default(),
             last_defence: None,
             error: None,
+            error_logged: None,
             wiped_log: Limited::default(),
             claim_log: Limited::default(),
             error_log: Limited::default(),
