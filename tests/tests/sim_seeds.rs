@@ -7,10 +7,10 @@ use redoubt_lab::sim::checks::Rule;
 use redoubt_lab::sim::plan::{Planted, Scenario};
 use redoubt_lab::sim::run::Trace;
 
-/// Runs of each scenario: about a minute of one processor in all, in a build for tests.
-const STORMS: u64 = 350;
-const MIXED: u64 = 250;
-const OUTAGES: u64 = 25;
+/// Runs of each scenario: about two minutes of one processor in all, in a build for tests.
+const STORMS: u64 = 900;
+const MIXED: u64 = 900;
+const OUTAGES: u64 = 110;
 /// Within so many runs a planted mistake has to be found.
 const TO_FIND: u64 = 150;
 

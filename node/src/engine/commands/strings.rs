@@ -445,3 +445,42 @@ fn incrbyfloat(cx: &mut Cx<'_>, args: &[&[u8]], reply: &mut Reply) -> Handled {
     reply.bulk(text.as_bytes());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use redoubt_wire::resp::value::encode_command;
+
+    use crate::engine::testing::Harness;
+
+    /// Replicas are told an instant, never a duration, which would count from when it reaches them.
+    #[test]
+    fn what_set_tells_the_replicas() {
+        let mut h = Harness::new();
+        h.engine.effects.set_wanted(true);
+        let in_a_second = (h.now_ms + 1000).to_string();
+        let mut effect_of = |line: &str| {
+            let before = h.engine.effects.bytes().len();
+            assert!(!h.run(line).starts_with('-'), "{line}");
+            h.engine.effects.bytes()[before..].to_vec()
+        };
+        effect_of("SET select first");
+        for (line, effect) in [
+            ("SET k v", "SET k v"),
+            ("SET k v px 1000", &format!("SET k v PXAT {in_a_second}")),
+            ("SET k v EX 1 GET", &format!("SET k v PXAT {in_a_second}")),
+            ("PSETEX k 1000 v", &format!("SET k v PXAT {in_a_second}")),
+            ("SET k v EXAT 4102444800", "SET k v PXAT 4102444800000"),
+            ("SET k v pxat 4102444800123", "SET k v pxat 4102444800123"),
+            ("SET k v get pxat 4102444800123", "SET k v pxat 4102444800123"),
+            ("SET k v XX GET keepttl", "SET k v XX keepttl"),
+        ] {
+            let mut expected = Vec::new();
+            encode_command(&mut expected, &effect.split(' ').collect::<Vec<_>>());
+            assert_eq!(
+                String::from_utf8_lossy(&effect_of(line)),
+                String::from_utf8_lossy(&expected),
+                "{line}"
+            );
+        }
+    }
+}
