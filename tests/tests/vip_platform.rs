@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use redoubt_lab::netns::{Heard, Host, INTERFACE, Net, isolated, mac_text};
 use redoubt_vip_hook::clock;
 use redoubt_vip_hook::core::types::{AddressState, VirtualAddress};
-use redoubt_vip_hook::platform::{Event, Fence, Platform, capabilities, facts, fence, uninstall_fence};
+use redoubt_vip_hook::platform::packet::PacketSocket;
+use redoubt_vip_hook::platform::{
+    Event, Fence, Platform, capabilities, facts, fence, frames, uninstall_fence,
+};
 
 const LEASE: Duration = Duration::from_millis(400);
 
@@ -246,14 +249,14 @@ fn with_netns_what_was_decided_before_a_pause_opens_nothing_after_it() {
                 let before = prober.heard().len();
                 // The agent is stopped between its decision and the kernel for longer than its proof was good.
                 kernel.permit(address, clock::now() + ms(50)).unwrap();
-                let entry = fence::Opening::entry(address, clock::now() + LEASE).unwrap();
+                let entry = kernel.entry(address, clock::now() + LEASE).unwrap();
                 std::thread::sleep(ms(60));
                 assert_eq!(kernel.carry_out(entry).unwrap(), None, "the permit has expired");
                 std::thread::sleep(ms(20));
                 assert_eq!(prober.heard().len(), before, "nothing was opened");
 
                 kernel.open_until(address, clock::now() + ms(50)).unwrap();
-                let renewal = fence::Opening::renewal(address, clock::now() + LEASE).unwrap();
+                let renewal = kernel.renewal(address, clock::now() + LEASE).unwrap();
                 std::thread::sleep(ms(60));
                 let ended = prober.heard().len();
                 assert!(ended > before, "it was open");
@@ -265,8 +268,7 @@ fn with_netns_what_was_decided_before_a_pause_opens_nothing_after_it() {
                 kernel.permit(address, clock::now() + LEASE).unwrap();
                 std::thread::sleep(ms(20));
                 assert_eq!(prober.heard().len(), ended);
-                let entries =
-                    [(); 2].map(|()| fence::Opening::entry(address, clock::now() + ms(50)).unwrap());
+                let entries = [(); 2].map(|()| kernel.entry(address, clock::now() + ms(50)).unwrap());
                 let used = entries.map(|entry| kernel.carry_out(entry).unwrap().is_some());
                 assert_eq!(used, [true, false]);
                 kernel.close(address).unwrap();
@@ -521,7 +523,7 @@ fn with_netns_a_recreated_interface_is_fenced_again() {
             platform.hold(&vip(), clock::now() + ms(100)).unwrap();
             std::thread::sleep(ms(150));
             // What comes in at eth0 now meets the fence: its counterpart asks, and nobody answers.
-            let question = redoubt_vip_hook::platform::frames::probe(vip().address, [2, 0, 0, 0, 0, 99]);
+            let question = frames::probe(vip().address, [2, 0, 0, 0, 0, 99]);
             let socket =
                 redoubt_vip_hook::platform::packet::PacketSocket::open(vip().address, &[vip().address])
                     .unwrap();
@@ -535,6 +537,64 @@ fn with_netns_a_recreated_interface_is_fenced_again() {
                 tokio::time::timeout(ms(100), socket.heard()).await.expect("with a lease it answers");
             assert_eq!(answer.unwrap().claim.address, vip().address);
         });
+    });
+}
+
+#[test]
+fn with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself() {
+    isolated("with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself", || {
+        let net = Net::new(1).unwrap();
+        let a = net.host(0);
+        echo(a, 7);
+        // A second interface, whose other end asks; Linux answers there as well.
+        a.ip(&["link", "add", "eth1", "type", "veth", "peer", "name", "other"]).unwrap();
+        for interface in ["other", "eth1"] {
+            a.ip(&["link", "set", interface, "up"]).unwrap();
+        }
+        a.ip(&["address", "add", "10.0.0.5/24", "dev", "eth1"]).unwrap();
+        on(a, vec![vip(), vip6()], async |platform| {
+            let other = nix::net::if_::if_nametoindex("other").unwrap();
+            let socket = PacketSocket::open(vip().address, &[vip().address]).unwrap();
+            let answers = async |host: &Host| {
+                socket.send(other, &frames::probe(vip().address, [2, 0, 0, 0, 0, 99])).unwrap();
+                let arp = tokio::time::timeout(ms(40), socket.heard()).await.is_ok();
+                let packets = [vip(), vip6()].map(|address| {
+                    let to = SocketAddr::new(address.address, 7);
+                    !answered(host, to, ms(5), ms(40)).1.is_empty()
+                });
+                (arp, packets)
+            };
+            for address in [vip(), vip6()] {
+                platform.hold(&address, clock::now() + ms(1000)).unwrap();
+            }
+            assert_eq!(answers(a).await, (true, [true; 2]));
+            for address in [vip(), vip6()] {
+                platform.hold(&address, clock::now() + ms(50)).unwrap();
+            }
+            std::thread::sleep(ms(60));
+            assert_eq!(answers(a).await, (false, [false; 2]));
+            for address in [vip(), vip6()] {
+                platform.hold(&address, clock::now() + ms(1000)).unwrap();
+            }
+            assert_eq!(answers(a).await, (true, [true; 2]));
+        });
+    });
+}
+
+#[test]
+fn with_netns_what_is_forwarded_to_the_holder_passes() {
+    isolated("with_netns_what_is_forwarded_to_the_holder_passes", || {
+        let net = Net::new(2).unwrap();
+        let (a, b) = (net.host(0), net.host(1));
+        echo(b, 7);
+        // `a` has the fence and not the address, and is the router of a guest behind it.
+        a.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+        on(a, vec![vip()], async |_| ());
+        b.ip(&["address", "add", "10.0.0.100/32", "dev", INTERFACE]).unwrap();
+        b.ip(&["route", "add", "10.2.0.0/24", "via", &a.address.to_string()]).unwrap();
+        let guest = net.guest(0, "10.2.0.1/24", "10.2.0.2/24").unwrap();
+        let (_, answers) = answered(&guest, SocketAddr::new(vip().address, 7), ms(10), ms(500));
+        assert!(!answers.is_empty());
     });
 }
 
