@@ -36,6 +36,10 @@ impl Holder {
     /// Tells the platform to remove an address, if it may be on.
     pub(super) fn drop_address(&mut self, index: usize) {
         let Some(slot) = self.slots.get_mut(&index) else { return };
+        // Another program's address, which the platform refused to hold, is left alone.
+        if slot.is_foreign() && !slot.on {
+            slot.may_be_on = false;
+        }
         slot.rest();
         if slot.may_be_on {
             slot.drops_under_way += 1;

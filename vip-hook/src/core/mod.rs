@@ -41,6 +41,8 @@
 pub mod types;
 
 mod announce;
+#[cfg(test)]
+mod any_inputs;
 mod epoch;
 mod holder;
 mod host;

@@ -118,7 +118,9 @@ impl Holder {
             self.let_go(now, Level::Notice, "the Sentinels name another host");
             self.end_without_proof();
         } else if over.is_some() || tally.answered == sentinels {
-            self.in_sight = tally.ripe_at(majority).is_some();
+            // A round that a hint cut short has not heard everybody.
+            let was = self.in_sight && over == Some(Over::Cut);
+            self.in_sight = was || tally.ripe_at(majority).is_some();
             if over != Some(Over::Cut) {
                 self.hold_on(round.began);
             }

@@ -74,6 +74,11 @@ impl Slot {
         !self.may_be_on && self.drops_under_way == 0
     }
 
+    /// Whether the address is on the interface by another's doing.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.state.is_some_and(|state| state.present && !state.ours)
+    }
+
     /// It is held no more: nothing of what goes with holding is due.
     pub(super) fn rest(&mut self) {
         self.on = false;

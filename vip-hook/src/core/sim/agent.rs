@@ -126,7 +126,8 @@ impl World {
     /// Nothing is removed that was not added.
     fn check_drop(&mut self, host: usize, index: usize) {
         let Some(number) = self.number_of(host, index) else { return };
-        if !self.hosts[host].kernel[number].may_be_removed {
+        let address = self.hosts[host].kernel[number];
+        if address.present && !address.may_be_removed {
             self.broken(format!("agent {host} removes address {number}, which it never added"));
         }
     }

@@ -1,5 +1,7 @@
 //! Connections between agents and Sentinels: ordered, cut and healed, broken and made anew.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rand::Rng;
 
 use super::Flaw;
@@ -95,17 +97,18 @@ impl World {
         self.deliver(host, boot, input);
     }
 
-    /// A cut has healed somewhere: what TCP kept is sent again, in its order, some time later.
+    /// A cut has healed somewhere: what TCP kept is sent again, in its order and before what was sent later, some time
+    /// from now.
     pub(super) fn send_stalled(&mut self) {
-        let stalled = std::mem::take(&mut self.stalled);
+        let mut stalled = std::mem::take(&mut self.stalled);
+        let connections: BTreeSet<(u64, bool)> = stalled.iter().filter_map(Event::connection).collect();
+        stalled.extend(
+            self.take_events(|event| event.connection().is_some_and(|key| connections.contains(&key))),
+        );
         let some = self.random.random_range(0..400 * MS);
-        let mut again: std::collections::BTreeMap<(u64, bool), Us> = Default::default();
+        let mut again: BTreeMap<(u64, bool), Us> = BTreeMap::new();
         for event in stalled {
-            let key = match &event {
-                Event::ToSentinel(message) => (message.connection, true),
-                Event::FromSentinel { connection, .. } => (*connection, false),
-                _ => continue,
-            };
+            let Some(key) = event.connection() else { continue };
             let fresh = some + self.random.random_range(0..20 * MS);
             let span = again.entry(key).or_insert(fresh);
             *span += 1;
@@ -165,6 +168,17 @@ impl World {
                 let span = self.random.random_range(0..2 * MS);
                 self.after(span, Event::Disconnect { host, sentinel, connection });
             }
+        }
+    }
+}
+
+impl Event {
+    /// Over which connection it comes, and whether it is on its way to the Sentinel.
+    fn connection(&self) -> Option<(u64, bool)> {
+        match self {
+            Event::ToSentinel(message) => Some((message.connection, true)),
+            Event::FromSentinel { connection, .. } => Some((*connection, false)),
+            _ => None,
         }
     }
 }

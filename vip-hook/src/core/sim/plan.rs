@@ -12,6 +12,8 @@ pub(super) struct Plan {
     pub(super) hosts: usize,
     pub(super) sentinels: Vec<SentinelPlan>,
     pub(super) addresses: usize,
+    /// A host whose interface has the first address by somebody else's doing (it does not answer for it).
+    pub(super) foreign: Option<usize>,
     pub(super) on_quorum_loss: OnQuorumLoss,
     pub(super) on_conflict: OnConflict,
     pub(super) down_on_refused: bool,
@@ -178,6 +180,7 @@ impl Plan {
             hosts,
             sentinels,
             addresses: random.random_range(1..=2),
+            foreign: random.random_ratio(1, 12).then(|| random.random_range(0..hosts)),
             on_quorum_loss: if random.random_ratio(1, 12) {
                 OnQuorumLoss::Hold
             } else {

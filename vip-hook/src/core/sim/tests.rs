@@ -1,4 +1,7 @@
-//! Thousands of seeds, the seeds that once broke a rule, and the planted flaws.
+//! Thousands of seeds, and the planted flaws that they must notice.
+//!
+//! A seed means something else as soon as the simulator or the state machine changes. What one found is a test of its
+//! own, in `core/tests.rs` or `stories.rs`.
 
 use super::super::mistakes::Mistake;
 use super::{Flaw, Outcome, run};
@@ -35,6 +38,7 @@ fn no_two_hosts_hold_and_one_does() {
         all.failovers += outcome.failovers;
         all.takings += outcome.takings;
         all.checked += outcome.checked;
+        all.turns_at_once = all.turns_at_once.max(outcome.turns_at_once);
     }
     println!("{all:?}");
     assert!(

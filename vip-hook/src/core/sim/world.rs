@@ -205,6 +205,9 @@ impl World {
 
     fn begin(&mut self) {
         self.say(|world| format!("{:?}", world.plan));
+        if let Some(host) = self.plan.foreign {
+            self.hosts[host].kernel[0].present = true;
+        }
         for host in 0..self.hosts.len() {
             let at = self.random.random_range(0..500 * MS);
             self.after(at, Event::Boot { host });
@@ -271,6 +274,13 @@ impl World {
     pub(super) fn after(&mut self, span: Us, event: Event) {
         self.sequence += 1;
         self.queue.insert((self.now + span, self.sequence), event);
+    }
+
+    /// Takes events out of the queue, in the order in which they would have happened.
+    pub(super) fn take_events(&mut self, which: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let keys: Vec<(Us, u64)> =
+            self.queue.iter().filter(|(_, event)| which(event)).map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.queue.remove(&key)).collect()
     }
 
     pub(super) fn say(&self, what: impl FnOnce(&World) -> String) {
