@@ -187,6 +187,34 @@ impl Net {
         self.switch.ip(&["link", "set", &self.hosts[number].port, "up"]).map(|_| ())
     }
 
+    /// A guest behind a host, as a container is: its `eth0` is a cable to the host's `guest0`, its way out is the host.
+    /// Both addresses are given with their prefix.
+    pub fn guest(&self, host: usize, host_address: &str, guest_address: &str) -> Result<Host> {
+        let (host, namespace) = (&self.hosts[host], Namespace::new()?);
+        let address = guest_address.split('/').next().and_then(|address| address.parse().ok());
+        let address =
+            address.ok_or_else(|| LabError::Other(format!("{guest_address} is no address with a prefix")))?;
+        let guest = Host {
+            name: format!("{}-guest", host.name),
+            address,
+            address6: Ipv6Addr::UNSPECIFIED,
+            mac: [2, 0, 0, 0, 1, 0],
+            port: "guest0".to_owned(),
+            namespace,
+        };
+        let cable = ["link", "add", &guest.port, "type", "veth", "peer", "name", INTERFACE];
+        let end = ["address", &mac_text(guest.mac), "netns", &guest.namespace.path()];
+        host.ip(&[&cable[..], &end].concat())?;
+        host.ip(&["link", "set", &guest.port, "up"])?;
+        host.ip(&["address", "add", host_address, "dev", &guest.port])?;
+        guest.ip(&["link", "set", "lo", "up"])?;
+        guest.ip(&["link", "set", INTERFACE, "up"])?;
+        guest.ip(&["address", "add", guest_address, "dev", INTERFACE])?;
+        let router = host_address.split('/').next().unwrap_or_default();
+        guest.ip(&["route", "add", "default", "via", router])?;
+        Ok(guest)
+    }
+
     /// Two hosts no longer reach each other's own IPv4 addresses; virtual ones and ARP are as before. Each is given a
     /// link-layer address for the other that nobody has, so packets are lost without an error.
     pub fn silence(&self, a: usize, b: usize) -> Result<()> {
@@ -268,7 +296,7 @@ impl Host {
         let nsenter =
             nsenter.ok_or_else(|| LabError::Other("there is no nsenter: install util-linux".into()))?;
         let mut all =
-            vec![format!("--net={}", self.namespace_path()), "--".to_owned(), program.display().to_string()];
+            vec![format!("--net={}", self.namespace.path()), "--".to_owned(), program.display().to_string()];
         all.extend_from_slice(args);
         Ok((nsenter, all))
     }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use redoubt_lab::netns::{Heard, Host, INTERFACE, Net, isolated, mac_text};
 use redoubt_vip_hook::clock;
 use redoubt_vip_hook::core::types::{AddressState, VirtualAddress};
-use redoubt_vip_hook::platform::{Event, Fence, Platform, capabilities, fence, uninstall_fence};
+use redoubt_vip_hook::platform::packet::PacketSocket;
+use redoubt_vip_hook::platform::{
+    Event, Fence, Platform, capabilities, facts, fence, frames, uninstall_fence,
+};
 
 const LEASE: Duration = Duration::from_millis(400);
 
@@ -93,7 +96,8 @@ fn answered(host: &Host, to: SocketAddr, period: Duration, time: Duration) -> (u
         let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
         let socket = UdpSocket::bind(any).unwrap();
         // The answer comes from the host's own address: a wildcard socket sends from what the route prefers.
-        socket.set_read_timeout(Some(ms(1))).unwrap();
+        // The kernel rounds a time-out up to its tick, which would make this asker slow.
+        socket.set_nonblocking(true).unwrap();
         let (start, mut sent, mut answers) = (Instant::now(), Vec::new(), Vec::new());
         let mut buffer = [0; 8];
         while start.elapsed() < time {
@@ -102,9 +106,10 @@ fn answered(host: &Host, to: SocketAddr, period: Duration, time: Duration) -> (u
                 sent.push(Instant::now());
                 let _ = socket.send_to(&number.to_le_bytes(), to);
             }
-            if let Ok((4, _)) = socket.recv_from(&mut buffer) {
+            while let Ok((4, _)) = socket.recv_from(&mut buffer) {
                 answers.push(sent[u32::from_le_bytes(*buffer.first_chunk().unwrap()) as usize]);
             }
+            std::thread::sleep(Duration::from_micros(200));
         }
         (sent.len() as u32, answers)
     })
@@ -223,6 +228,53 @@ fn with_netns_renewing_opens_no_gap_and_an_ended_lease_can_be_had_again() {
             // The last one may still be under way.
             assert!(answers.len() as u32 + 1 >= sent, "{} of {sent}", answers.len());
         });
+    });
+}
+
+#[test]
+fn with_netns_what_was_decided_before_a_pause_opens_nothing_after_it() {
+    isolated("with_netns_what_was_decided_before_a_pause_opens_nothing_after_it", || {
+        let net = Net::new(2).unwrap();
+        let (a, b) = (net.host(0), net.host(1));
+        for (address, add) in
+            [(vip().address, &["10.0.0.100/32"][..]), (vip6().address, &["fd00::100/128", "nodad"])]
+        {
+            a.ip(&[&["address", "add", "dev", INTERFACE][..], add].concat()).unwrap();
+            let prober = b.prober(address, ms(2));
+            prober.wait_for(Duration::from_secs(1), |_| true).expect("without a fence the address answers");
+            a.run(|| {
+                let mut kernel = fence::Kernel::open().unwrap();
+                kernel.install(&[INTERFACE], &[address]).unwrap();
+                std::thread::sleep(ms(20));
+                let before = prober.heard().len();
+                // The agent is stopped between its decision and the kernel for longer than its proof was good.
+                kernel.permit(address, clock::now() + ms(50)).unwrap();
+                let entry = kernel.entry(address, clock::now() + LEASE).unwrap();
+                std::thread::sleep(ms(60));
+                assert_eq!(kernel.carry_out(entry).unwrap(), None, "the permit has expired");
+                std::thread::sleep(ms(20));
+                assert_eq!(prober.heard().len(), before, "nothing was opened");
+
+                kernel.open_until(address, clock::now() + ms(50)).unwrap();
+                let renewal = kernel.renewal(address, clock::now() + LEASE).unwrap();
+                std::thread::sleep(ms(60));
+                let ended = prober.heard().len();
+                assert!(ended > before, "it was open");
+                assert_eq!(kernel.carry_out(renewal).unwrap(), None, "the element has expired");
+                std::thread::sleep(ms(60));
+                assert_eq!(prober.heard().len(), ended, "nothing was opened");
+
+                // A permit serves once, and opens nothing by itself.
+                kernel.permit(address, clock::now() + LEASE).unwrap();
+                std::thread::sleep(ms(20));
+                assert_eq!(prober.heard().len(), ended);
+                let entries = [(); 2].map(|()| kernel.entry(address, clock::now() + ms(50)).unwrap());
+                let used = entries.map(|entry| kernel.carry_out(entry).unwrap().is_some());
+                assert_eq!(used, [true, false]);
+                kernel.close(address).unwrap();
+            });
+        }
+        assert!(a.run(|| uninstall_fence().unwrap()));
     });
 }
 
@@ -419,7 +471,7 @@ fn with_netns_changes_by_others_are_told() {
             net.unplug(0).unwrap();
             state_becomes(platform, false, true).await;
             let error = platform.announce(&vip()).unwrap_err().to_string();
-            assert!(error.starts_with("cannot announce 10.0.0.100/32 on eth0: "), "{error}");
+            assert_eq!(error, "cannot announce 10.0.0.100/32 on eth0: the interface has no carrier");
             net.plug(0).unwrap();
             state_becomes(platform, true, true).await;
 
@@ -471,7 +523,7 @@ fn with_netns_a_recreated_interface_is_fenced_again() {
             platform.hold(&vip(), clock::now() + ms(100)).unwrap();
             std::thread::sleep(ms(150));
             // What comes in at eth0 now meets the fence: its counterpart asks, and nobody answers.
-            let question = redoubt_vip_hook::platform::frames::probe(vip().address, [2, 0, 0, 0, 0, 99]);
+            let question = frames::probe(vip().address, [2, 0, 0, 0, 0, 99]);
             let socket =
                 redoubt_vip_hook::platform::packet::PacketSocket::open(vip().address, &[vip().address])
                     .unwrap();
@@ -485,6 +537,64 @@ fn with_netns_a_recreated_interface_is_fenced_again() {
                 tokio::time::timeout(ms(100), socket.heard()).await.expect("with a lease it answers");
             assert_eq!(answer.unwrap().claim.address, vip().address);
         });
+    });
+}
+
+#[test]
+fn with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself() {
+    isolated("with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself", || {
+        let net = Net::new(1).unwrap();
+        let a = net.host(0);
+        echo(a, 7);
+        // A second interface, whose other end asks; Linux answers there as well.
+        a.ip(&["link", "add", "eth1", "type", "veth", "peer", "name", "other"]).unwrap();
+        for interface in ["other", "eth1"] {
+            a.ip(&["link", "set", interface, "up"]).unwrap();
+        }
+        a.ip(&["address", "add", "10.0.0.5/24", "dev", "eth1"]).unwrap();
+        on(a, vec![vip(), vip6()], async |platform| {
+            let other = nix::net::if_::if_nametoindex("other").unwrap();
+            let socket = PacketSocket::open(vip().address, &[vip().address]).unwrap();
+            let answers = async |host: &Host| {
+                socket.send(other, &frames::probe(vip().address, [2, 0, 0, 0, 0, 99])).unwrap();
+                let arp = tokio::time::timeout(ms(40), socket.heard()).await.is_ok();
+                let packets = [vip(), vip6()].map(|address| {
+                    let to = SocketAddr::new(address.address, 7);
+                    !answered(host, to, ms(5), ms(40)).1.is_empty()
+                });
+                (arp, packets)
+            };
+            for address in [vip(), vip6()] {
+                platform.hold(&address, clock::now() + ms(1000)).unwrap();
+            }
+            assert_eq!(answers(a).await, (true, [true; 2]));
+            for address in [vip(), vip6()] {
+                platform.hold(&address, clock::now() + ms(50)).unwrap();
+            }
+            std::thread::sleep(ms(60));
+            assert_eq!(answers(a).await, (false, [false; 2]));
+            for address in [vip(), vip6()] {
+                platform.hold(&address, clock::now() + ms(1000)).unwrap();
+            }
+            assert_eq!(answers(a).await, (true, [true; 2]));
+        });
+    });
+}
+
+#[test]
+fn with_netns_what_is_forwarded_to_the_holder_passes() {
+    isolated("with_netns_what_is_forwarded_to_the_holder_passes", || {
+        let net = Net::new(2).unwrap();
+        let (a, b) = (net.host(0), net.host(1));
+        echo(b, 7);
+        // `a` has the fence and not the address, and is the router of a guest behind it.
+        a.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+        on(a, vec![vip()], async |_| ());
+        b.ip(&["address", "add", "10.0.0.100/32", "dev", INTERFACE]).unwrap();
+        b.ip(&["route", "add", "10.2.0.0/24", "via", &a.address.to_string()]).unwrap();
+        let guest = net.guest(0, "10.2.0.1/24", "10.2.0.2/24").unwrap();
+        let (_, answers) = answered(&guest, SocketAddr::new(vip().address, 7), ms(10), ms(500));
+        assert!(!answers.is_empty());
     });
 }
 
@@ -641,6 +751,61 @@ fn with_netns_a_host_whose_lease_is_over_names_itself_to_nobody() {
         speak();
         std::thread::sleep(ms(100));
         assert_eq!(listener.heard().len(), before);
+    });
+}
+
+#[test]
+fn with_netns_facts_of_an_interface_are_what_the_kernel_has() {
+    isolated("with_netns_facts_of_an_interface_are_what_the_kernel_has", || {
+        let net = Net::new(1).unwrap();
+        let a = net.host(0);
+        let findings = |address: VirtualAddress| {
+            a.run(|| facts::findings(&address, &facts::facts(&address).unwrap()))
+                .into_iter()
+                .map(|finding| finding.text)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(findings(vip()), [""; 0]);
+        assert_eq!(findings(vip6()), [""; 0]);
+        on(a, vec![vip()], async |platform| platform.hold(&vip(), clock::now() + LEASE).unwrap());
+        assert_eq!(findings(vip()), [""; 0], "our own address is no finding");
+
+        assert!(
+            findings(virtual_address("10.9.0.1"))[0]
+                .contains("no address in a network that contains 10.9.0.1")
+        );
+        let nowhere = VirtualAddress { interface: "eth9".into(), ..vip() };
+        assert_eq!(findings(nowhere), ["interface eth9, for 10.0.0.100, is not there: see `ip link`"]);
+        a.run(|| {
+            for (name, value) in [("ipv4/conf/eth0/arp_ignore", "2"), ("ipv4/conf/eth0/proxy_arp", "1")] {
+                std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
+            }
+        });
+        let found = findings(vip());
+        assert!(
+            found[0].starts_with("arp_ignore is 2 on eth0") && found[1].starts_with("proxy_arp"),
+            "{found:?}"
+        );
+        a.run(|| {
+            for (name, value) in [
+                ("ipv4/conf/eth0/arp_ignore", "0"),
+                ("ipv4/conf/eth0/proxy_arp", "0"),
+                ("ipv6/conf/eth0/disable_ipv6", "1"),
+            ] {
+                std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
+            }
+        });
+        assert!(findings(vip6()).iter().any(|text| text.starts_with("IPv6 is off on eth0")));
+        a.ip(&["link", "add", "eth1", "type", "veth", "peer", "name", "other"]).unwrap();
+        for interface in ["other", "eth1"] {
+            a.ip(&["link", "set", interface, "up"]).unwrap();
+        }
+        a.ip(&["address", "add", "10.0.0.5/24", "dev", "eth1"]).unwrap();
+        let found = findings(vip());
+        assert!(found[0].starts_with("eth1 would answer ARP for 10.0.0.100 as well"), "{found:?}");
+        a.ip(&["link", "add", "bridge", "type", "bridge"]).unwrap();
+        a.ip(&["link", "set", INTERFACE, "master", "bridge"]).unwrap();
+        assert!(findings(vip()).iter().any(|text| text.starts_with("interface eth0 is a port of a bridge")));
     });
 }
 

@@ -194,9 +194,9 @@ pub fn findings(address: &VirtualAddress, facts: &Facts) -> Vec<Finding> {
     }
     if settings.arp_ignore == 0 && !facts.others.is_empty() {
         say(
-            Severity::Warning,
+            Severity::Note,
             format!(
-                "{} would answer ARP for {ip} as well if in the same network as {interface}, and the fence is at \
+                "{} would answer ARP for {ip} as well if in the same network as {interface}; so that traffic takes \
                  {interface} alone: sysctl net.ipv4.conf.all.arp_ignore=1",
                 facts.others.join(", ")
             ),
@@ -286,7 +286,7 @@ mod tests {
             }),
             (Severity::Error, "arp_ignore is 2", |f| f.settings.arp_ignore = 2),
             (Severity::Warning, "proxy_arp", |f| f.settings.proxy_arp = true),
-            (Severity::Warning, "eth1 would answer ARP", |f| f.others = vec!["eth1".into()]),
+            (Severity::Note, "eth1 would answer ARP", |f| f.others = vec!["eth1".into()]),
         ];
         for (severity, words, change) in table {
             let found = found(change);

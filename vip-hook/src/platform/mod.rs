@@ -176,12 +176,12 @@ impl Platform {
     pub fn release(&mut self, address: &VirtualAddress) -> Result<()> {
         let closed = self.close_fence(address);
         self.kept.remove(address);
-        self.monitor.catch_up()?;
+        let caught_up = self.monitor.catch_up();
         let there: Vec<Assigned> = self.monitor.assigned(address.address).cloned().collect();
         for found in there.iter().filter(|found| self.addresses.is_ours(found)).collect::<Vec<_>>() {
             self.addresses.remove(found)?;
         }
-        closed
+        closed.and(caught_up)
     }
 
     /// Announces that an address is at this host, once.
@@ -329,11 +329,13 @@ impl Platform {
 
     fn sender(&self, address: &VirtualAddress, what: &str) -> Result<(u32, Mac)> {
         let link = self.link_of(address)?;
-        let mac = link.mac.ok_or_else(|| {
-            let place = place(address);
-            PlatformError::Refused(format!("cannot {what} {place}: the interface has no Ethernet address"))
-        })?;
-        Ok((link.index, mac))
+        let refused =
+            |why| PlatformError::Refused(format!("cannot {what} {}: the interface {why}", place(address)));
+        // The kernel takes what it will not send, and says nothing.
+        if !link.carrier {
+            return Err(refused(if link.up { "has no carrier" } else { "is down" }));
+        }
+        Ok((link.index, link.mac.ok_or_else(|| refused("has no Ethernet address"))?))
     }
 
     fn send(&self, address: &VirtualAddress, interface: u32, frame: &Frame, what: &str) -> Result<()> {

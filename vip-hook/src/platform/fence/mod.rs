@@ -23,12 +23,16 @@
 //!
 //! Deleting and adding are one transaction: packets see the old element or the new one, never a gap.
 //!
-//! # What it does not do
+//! # Other ways in
+//!
+//! Linux answers for a local address on any interface (`arp_ignore` 0), and a second one may be in the same network.
+//! So there are two more tables of that name: `arp` for questions from any interface, `inet` for packets from any
+//! interface that are for this host itself; what a host forwards to the holder elsewhere passes. They are before all
+//! else a help where a host has more than one interface, so a kernel without them is not refused. Their elements
+//! follow those of `netdev` in the same transaction.
 //!
 //! Frames with a VLAN tag pass the parent's ingress as well; those for a guarded address are dropped there like
-//! others, since the host would answer them too. An interface without virtual addresses has no chain: Linux answers ARP
-//! for any local address on any interface (`arp_ignore` 0), so that on a host with two interfaces in one network
-//! the other one answers until the address is gone; `check` names such interfaces.
+//! others, since the host would answer them too.
 
 mod rules;
 
@@ -43,9 +47,9 @@ use super::netlink::message::Builder;
 use super::netlink::{BatchError, Connection, Family};
 use crate::clock;
 use crate::core::types::Now;
-use rules::Batch;
+use rules::{Batch, Place, Set};
 
-/// The table's name, in the family netdev.
+/// The tables' name, in the families netdev, arp and inet.
 pub const TABLE: &str = "redoubt_vip";
 
 /// The shortest time for which the fence is opened. The kernel counts in ticks of up to 10 ms and rounds down, and a
@@ -90,8 +94,10 @@ impl std::fmt::Display for Fence {
 #[derive(Debug)]
 pub struct Kernel {
     connection: Connection,
-    /// Whether the kernel has egress chains; known after the first installation.
+    /// Whether the kernel has egress chains.
     egress: bool,
+    /// The tables beside that of netdev which the kernel can have.
+    others: Vec<Place>,
     /// Until when each address's element lives that was set here. A transaction that fails costs the kernel some
     /// milliseconds, so what has ended is not renewed in vain.
     live: HashMap<IpAddr, Now>,
@@ -102,11 +108,18 @@ impl Kernel {
     pub fn open() -> Result<Kernel, String> {
         let connection = Connection::open(Family::Netfilter, 0)
             .map_err(|errno| format!("no netlink socket for netfilter: {errno}"))?;
-        let mut kernel = Kernel { connection, egress: true, live: HashMap::new() };
+        let mut kernel = Kernel { connection, egress: false, others: Vec::new(), live: HashMap::new() };
         // On lo, which is there in every network namespace, in a table of its own that goes in the same transaction.
-        kernel.egress = kernel.probe(true).is_ok();
-        match kernel.probe(false) {
-            Ok(()) => Ok(kernel),
+        match kernel.probe(Place::Netdev, |batch| batch.chain("lo", false)) {
+            Ok(()) => {
+                kernel.egress = kernel.probe(Place::Netdev, |batch| batch.chain("lo", true)).is_ok();
+                for place in [Place::Arp, Place::Inet] {
+                    if kernel.probe(place, |batch| batch.host_chain(place)).is_ok() {
+                        kernel.others.push(place);
+                    }
+                }
+                Ok(kernel)
+            }
             Err(errno) => Err(match errno {
                 Errno::EPERM => "nf_tables needs CAP_NET_ADMIN".to_owned(),
                 Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOENT | Errno::EPROTONOSUPPORT => format!(
@@ -118,41 +131,48 @@ impl Kernel {
         }
     }
 
-    fn probe(&mut self, egress: bool) -> Result<(), Errno> {
+    fn probe(&mut self, place: Place, chain: impl FnOnce(&mut Batch<'_>)) -> Result<(), Errno> {
         let name = format!("{TABLE}_probe_{}", std::process::id());
         let mut batch = Batch::new(&name);
-        batch.table();
-        batch.sets();
-        batch.chain("lo", egress);
-        batch.delete_table();
+        batch.table(place);
+        batch.sets(place);
+        chain(&mut batch);
+        batch.delete_table(place);
         self.connection.batch(batch.finish()).map_err(|error| error.errno)
     }
 
     /// Puts the rules on these interfaces, which must be there, and guards exactly these addresses. What is live stays
     /// so; rules that are there are replaced in one transaction.
     pub fn install(&mut self, interfaces: &[&str], addresses: &[IpAddr]) -> Result<()> {
-        let build = |egress: bool| -> Builder {
+        let (egress, others) = (self.egress, self.others.clone());
+        let build = || -> Builder {
             let mut batch = Batch::new(TABLE);
-            batch.table();
-            batch.sets();
+            batch.table(Place::Netdev);
+            batch.sets(Place::Netdev);
             for interface in interfaces {
                 batch.chain(interface, false);
                 if egress {
                     batch.chain(interface, true);
                 }
             }
-            batch.guard(addresses);
+            batch.guard(Place::Netdev, addresses);
+            for &place in &others {
+                batch.table(place);
+                batch.sets(place);
+                batch.host_chain(place);
+                batch.guard(place, addresses);
+            }
             batch.finish()
         };
         let what = || format!("cannot install the fence on {}", interfaces.join(", "));
-        match self.connection.batch(build(self.egress)) {
+        match self.connection.batch(build()) {
             Ok(()) => Ok(()),
             // A chain whose interface went and came again is in the way.
             Err(error) if matches!(error.errno, Errno::EEXIST | Errno::EOPNOTSUPP | Errno::EBUSY) => {
                 for interface in interfaces {
                     self.remove_chains(interface);
                 }
-                self.connection.batch(build(self.egress)).map_err(|e| PlatformError::kernel(what())(e.errno))
+                self.connection.batch(build()).map_err(|e| PlatformError::kernel(what())(e.errno))
             }
             Err(error) => Err(PlatformError::kernel(what())(error.errno)),
         }
@@ -184,43 +204,65 @@ impl Kernel {
 
     /// Sets the element in `live`, by renewal if it is there; returns for how long.
     fn set(&mut self, address: IpAddr, until: Now) -> Result<Duration> {
-        let refused = |error: BatchError| {
-            PlatformError::kernel(format!("cannot let {address} through the fence"))(error.errno)
-        };
-        if self.live.get(&address).is_some_and(|&ends| ends > clock::now()) {
-            let left = left(address, until)?;
-            let mut batch = Batch::new(TABLE);
-            batch.delete(rules::Set::Live, address);
-            batch.add(rules::Set::Live, address, left);
-            match self.connection.batch(batch.finish()) {
-                Ok(()) => return Ok(left),
-                // It has just ended, or somebody flushed the rules.
-                Err(BatchError { message: 1, errno: Errno::ENOENT }) => {}
-                Err(error) => return Err(refused(error)),
-            }
+        if self.live.get(&address).is_some_and(|&ends| ends > clock::now())
+            && let Some(left) = self.carry_out(self.renewal(address, until)?)?
+        {
+            return Ok(left);
         }
+        // It has just ended, or somebody flushed the rules, or it was never there.
+        self.permit(address, until)?;
+        self.carry_out(self.entry(address, until)?)?.ok_or_else(|| too_late(address))
+    }
+
+    /// Adds the element in `permit` on whose life an entry depends.
+    pub fn permit(&mut self, address: IpAddr, until: Now) -> Result<()> {
         let mut batch = Batch::new(TABLE);
-        batch.add(rules::Set::Permit, address, left(address, until)?);
-        self.connection.batch(batch.finish()).map_err(refused)?;
+        batch.add(Place::Netdev, Set::Permit, address, left(address, until)?);
+        self.connection.batch(batch.finish()).map_err(refused(address))
+    }
+
+    /// Lets an address answer on, if it answers when the kernel handles this.
+    pub fn renewal(&self, address: IpAddr, until: Now) -> Result<Opening> {
+        self.opening(Set::Live, address, until)
+    }
+
+    /// Lets an address answer, if the permit for it lives when the kernel handles this.
+    pub fn entry(&self, address: IpAddr, until: Now) -> Result<Opening> {
+        self.opening(Set::Permit, address, until)
+    }
+
+    /// An opening whose condition is the address's element in a set. Its deletion must be the first message: by that
+    /// place [`Kernel::carry_out`] knows a condition that had expired.
+    fn opening(&self, condition: Set, address: IpAddr, until: Now) -> Result<Opening> {
         let left = left(address, until)?;
         let mut batch = Batch::new(TABLE);
-        batch.delete(rules::Set::Permit, address);
-        // A predecessor's element may live; adding is nothing new then, and after it there is one to delete for sure.
-        batch.add(rules::Set::Live, address, left);
-        batch.delete(rules::Set::Live, address);
-        batch.add(rules::Set::Live, address, left);
-        match self.connection.batch(batch.finish()) {
-            Ok(()) => Ok(left),
-            Err(BatchError { message: 1, errno: Errno::ENOENT }) => Err(too_late(address)),
-            Err(error) => Err(refused(error)),
+        batch.delete(Place::Netdev, condition, address);
+        // A predecessor's element may live.
+        batch.put(Place::Netdev, Set::Live, address, Some(left));
+        for &place in &self.others {
+            batch.put(place, Set::Live, address, Some(left));
+        }
+        Ok(Opening { address, left, batch: batch.finish() })
+    }
+
+    /// Lets the kernel carry out an opening; returns for how long, or `None` if its condition had expired.
+    pub fn carry_out(&mut self, opening: Opening) -> Result<Option<Duration>> {
+        match self.connection.batch(opening.batch) {
+            Ok(()) => Ok(Some(opening.left)),
+            Err(BatchError { message: 1, errno: Errno::ENOENT }) => Ok(None),
+            Err(error) => Err(refused(opening.address)(error)),
         }
     }
 
     /// Ends what an address was permitted, at once; nothing happens if it was not.
     pub fn close(&mut self, address: IpAddr) -> Result<()> {
         let mut batch = Batch::new(TABLE);
-        batch.delete(rules::Set::Live, address);
+        batch.put(Place::Netdev, Set::Live, address, None);
+        for &place in &self.others {
+            batch.put(place, Set::Live, address, None);
+        }
         match self.connection.batch(batch.finish()) {
+            // ENOENT: there are no rules at all.
             Ok(()) | Err(BatchError { errno: Errno::ENOENT, .. }) => {
                 self.live.remove(&address);
                 Ok(())
@@ -231,24 +273,44 @@ impl Kernel {
         }
     }
 
-    /// Removes the table with everything in it, for who removes the product from a host. Whether there was one.
+    /// Removes the tables with everything in them, for who removes the product from a host. Whether there were any.
     pub fn uninstall(&mut self) -> Result<bool> {
-        let mut batch = Batch::new(TABLE);
-        batch.delete_table();
-        match self.connection.batch(batch.finish()) {
-            Ok(()) => Ok(true),
-            Err(BatchError { errno: Errno::ENOENT, .. }) => Ok(false),
-            Err(error) => {
-                Err(PlatformError::kernel(format!("cannot remove the table netdev {TABLE}"))(error.errno))
+        let mut any = false;
+        for place in [Place::Netdev, Place::Arp, Place::Inet] {
+            let mut batch = Batch::new(TABLE);
+            batch.delete_table(place);
+            match self.connection.batch(batch.finish()) {
+                Ok(()) => any = true,
+                Err(error) if error.errno == Errno::ENOENT => {}
+                // No table of ours can be in a family that the kernel does not have.
+                Err(_) if place != Place::Netdev && !self.others.contains(&place) => {}
+                Err(error) => {
+                    return Err(PlatformError::kernel(format!("cannot remove the tables {TABLE}"))(
+                        error.errno,
+                    ));
+                }
             }
         }
+        Ok(any)
     }
+}
+
+/// A transaction that lets an address answer, as it was decided upon; what time has made of it since, the kernel sees.
+#[derive(Debug)]
+pub struct Opening {
+    address: IpAddr,
+    left: Duration,
+    batch: Builder,
 }
 
 /// What is left of a proof, if that is enough to open for.
 fn left(address: IpAddr, until: Now) -> Result<Duration> {
     let left = until.saturating_sub(clock::now());
     if left < SHORTEST { Err(too_late(address)) } else { Ok(left) }
+}
+
+fn refused(address: IpAddr) -> impl FnOnce(BatchError) -> PlatformError {
+    move |error| PlatformError::kernel(format!("cannot let {address} through the fence"))(error.errno)
 }
 
 fn too_late(address: IpAddr) -> PlatformError {

@@ -11,6 +11,8 @@ use super::super::netlink::message::{Attributes, Builder, NLM_F_ACK, NLM_F_APPEN
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const SUBSYSTEM_NFTABLES: u16 = 10;
+const NFPROTO_INET: u8 = 1;
+const NFPROTO_ARP: u8 = 3;
 const NFPROTO_NETDEV: u8 = 5;
 
 const NEWTABLE: u16 = 0;
@@ -29,11 +31,33 @@ const NF_DROP: u32 = 0;
 const NF_ACCEPT: u32 = 1;
 const REGISTER: u32 = 1;
 
-const HOOK_INGRESS: u32 = 0;
+/// Ingress of netdev, input of ARP, prerouting of inet.
+const HOOK_FIRST: u32 = 0;
 const HOOK_EGRESS: u32 = 1;
 /// Before every other chain that is likely there: the fence is the first word.
 const PRIORITY: i32 = -500;
 const SET_TIMEOUT: u32 = 0x10;
+
+/// The tables of the fence: one name, three families, each with sets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At the interfaces of the addresses.
+    Netdev,
+    /// Where the host takes ARP, from whichever interface.
+    Arp,
+    /// Where the host takes packets, from whichever interface, itself included.
+    Inet,
+}
+
+impl Place {
+    fn family(self) -> u8 {
+        match self {
+            Place::Netdev => NFPROTO_NETDEV,
+            Place::Arp => NFPROTO_ARP,
+            Place::Inet => NFPROTO_INET,
+        }
+    }
+}
 
 /// The sets, each once for IPv4 and once for IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,25 +135,25 @@ impl<'a> Batch<'a> {
     }
 
     /// The table, if it is not there.
-    pub(super) fn table(&mut self) {
+    pub(super) fn table(&mut self, place: Place) {
         let table = self.table;
-        self.push(NEWTABLE, NLM_F_CREATE, |a| {
+        self.push(place, NEWTABLE, NLM_F_CREATE, |a| {
             a.text(1, table);
             a.be32(2, 0);
         });
     }
 
-    pub(super) fn delete_table(&mut self) {
+    pub(super) fn delete_table(&mut self, place: Place) {
         let table = self.table;
-        self.push(DELTABLE, 0, |a| a.text(1, table));
+        self.push(place, DELTABLE, 0, |a| a.text(1, table));
     }
 
     /// The sets, if they are not there.
-    pub(super) fn sets(&mut self) {
+    pub(super) fn sets(&mut self, place: Place) {
         let table = self.table;
         let all = SETS.iter().flat_map(|&set| [(set, Kind::V4), (set, Kind::V6)]);
         for (number, (set, kind)) in all.enumerate() {
-            self.push(NEWSET, NLM_F_CREATE, |a| {
+            self.push(place, NEWSET, NLM_F_CREATE, |a| {
                 a.text(1, table);
                 a.text(2, set.name(kind));
                 a.be32(3, if set == Set::Guarded { 0 } else { SET_TIMEOUT });
@@ -142,27 +166,40 @@ impl<'a> Batch<'a> {
 
     /// A chain at an interface with its rules, in place of what was in it.
     pub(super) fn chain(&mut self, interface: &str, egress: bool) {
-        let (table, name) = (self.table, chain_name(interface, egress));
-        self.push(NEWCHAIN, NLM_F_CREATE, |a| {
+        let (hook, rules): (u32, &[Rule]) =
+            if egress { (HOOK_EGRESS, &EGRESS) } else { (HOOK_FIRST, &INGRESS) };
+        self.base_chain(Place::Netdev, &chain_name(interface, egress), hook, Some(interface), rules);
+    }
+
+    /// The chain of a place that knows no interfaces, likewise.
+    pub(super) fn host_chain(&mut self, place: Place) {
+        let rules: &[Rule] = if place == Place::Arp { &ARP_INPUT } else { &PREROUTING };
+        self.base_chain(place, "host", HOOK_FIRST, None, rules);
+    }
+
+    fn base_chain(&mut self, place: Place, name: &str, hook: u32, interface: Option<&str>, rules: &[Rule]) {
+        let table = self.table;
+        self.push(place, NEWCHAIN, NLM_F_CREATE, |a| {
             a.text(1, table);
-            a.text(3, &name);
+            a.text(3, name);
             a.nest(4, |a| {
-                a.be32(1, if egress { HOOK_EGRESS } else { HOOK_INGRESS });
+                a.be32(1, hook);
                 a.be32(2, PRIORITY as u32);
-                a.text(3, interface);
+                if let Some(interface) = interface {
+                    a.text(3, interface);
+                }
             });
             a.be32(5, NF_ACCEPT);
             a.text(7, "filter");
         });
-        self.push(DELRULE, 0, |a| {
+        self.push(place, DELRULE, 0, |a| {
             a.text(1, table);
-            a.text(2, &name);
+            a.text(2, name);
         });
-        let rules: &[fn(&mut Attributes<'_>)] = if egress { &EGRESS } else { &INGRESS };
         for rule in rules {
-            self.push(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |a| {
+            self.push(place, NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |a| {
                 a.text(1, table);
-                a.text(2, &name);
+                a.text(2, name);
                 a.nest(4, rule);
             });
         }
@@ -170,43 +207,54 @@ impl<'a> Batch<'a> {
 
     pub(super) fn delete_chain(&mut self, interface: &str, egress: bool) {
         let (table, name) = (self.table, chain_name(interface, egress));
-        self.push(DELRULE, 0, |a| {
+        self.push(Place::Netdev, DELRULE, 0, |a| {
             a.text(1, table);
             a.text(2, &name);
         });
-        self.push(DELCHAIN, 0, |a| {
+        self.push(Place::Netdev, DELCHAIN, 0, |a| {
             a.text(1, table);
             a.text(3, &name);
         });
     }
 
     /// Guards exactly these addresses.
-    pub(super) fn guard(&mut self, addresses: &[IpAddr]) {
+    pub(super) fn guard(&mut self, place: Place, addresses: &[IpAddr]) {
         let table = self.table;
         for kind in [Kind::V4, Kind::V6] {
-            self.push(DELSETELEM, 0, |a| {
+            self.push(place, DELSETELEM, 0, |a| {
                 a.text(1, table);
                 a.text(2, Set::Guarded.name(kind));
             });
         }
         for &address in addresses {
-            self.element(NEWSETELEM, NLM_F_CREATE, Set::Guarded, address, None);
+            self.element(place, NEWSETELEM, Set::Guarded, address, None);
         }
     }
 
-    /// Adds an element that ends after `timeout`, rounded down to milliseconds.
-    pub(super) fn add(&mut self, set: Set, address: IpAddr, timeout: Duration) {
-        self.element(NEWSETELEM, NLM_F_CREATE, set, address, Some(timeout));
+    /// Adds an element that ends after `timeout`, rounded down to milliseconds. One that lives already stays, before
+    /// Linux 6.12 with its old time.
+    pub(super) fn add(&mut self, place: Place, set: Set, address: IpAddr, timeout: Duration) {
+        self.element(place, NEWSETELEM, set, address, Some(timeout));
     }
 
     /// Deletes an element; the transaction fails with ENOENT if there is none that lives.
-    pub(super) fn delete(&mut self, set: Set, address: IpAddr) {
-        self.element(DELSETELEM, 0, set, address, None);
+    pub(super) fn delete(&mut self, place: Place, set: Set, address: IpAddr) {
+        self.element(place, DELSETELEM, set, address, None);
     }
 
-    fn element(&mut self, message: u16, flags: u16, set: Set, address: IpAddr, timeout: Option<Duration>) {
+    /// Sets an element, whether one lives or not; `None`: deletes it. After adding there is one to delete for sure.
+    pub(super) fn put(&mut self, place: Place, set: Set, address: IpAddr, timeout: Option<Duration>) {
+        self.add(place, set, address, timeout.unwrap_or(super::SHORTEST));
+        self.delete(place, set, address);
+        if let Some(timeout) = timeout {
+            self.add(place, set, address, timeout);
+        }
+    }
+
+    fn element(&mut self, place: Place, message: u16, set: Set, address: IpAddr, timeout: Option<Duration>) {
+        let flags = if message == NEWSETELEM { NLM_F_CREATE } else { 0 };
         let table = self.table;
-        self.push(message, flags, |a| {
+        self.push(place, message, flags, |a| {
             a.text(1, table);
             a.text(2, set.name(Kind::of(address)));
             a.nest(3, |a| {
@@ -223,8 +271,8 @@ impl<'a> Batch<'a> {
         });
     }
 
-    fn push(&mut self, message: u16, flags: u16, body: impl FnOnce(&mut Attributes<'_>)) {
-        self.builder.message(SUBSYSTEM_NFTABLES << 8 | message, flags, &nfgenmsg(NFPROTO_NETDEV, 0), body);
+    fn push(&mut self, place: Place, message: u16, flags: u16, body: impl FnOnce(&mut Attributes<'_>)) {
+        self.builder.message(SUBSYSTEM_NFTABLES << 8 | message, flags, &nfgenmsg(place.family(), 0), body);
     }
 }
 
@@ -241,6 +289,11 @@ fn chain_name(interface: &str, egress: bool) -> String {
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+const META_PROTOCOL: u32 = 1;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
 const IPPROTO_ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
@@ -253,14 +306,14 @@ enum Header {
     Transport = 2,
 }
 
-/// What would make this host answer for an address.
-const INGRESS: [fn(&mut Attributes<'_>); 4] = [
-    // "Who has the address?" Other hosts' answers and announcements are replies, and pass.
+/// Adds a rule's expressions.
+type Rule = fn(&mut Attributes<'_>);
+
+/// What would make this host answer for an address, at its interface.
+const INGRESS: [Rule; 4] = [
     |a| {
         ethertype(a, ETHERTYPE_ARP);
-        payload_is(a, Header::Network, 6, &ARP_REQUEST);
-        payload(a, Header::Network, 24, 4);
-        drop_unless_live(a, Kind::V4);
+        who_has(a);
     },
     |a| {
         ethertype(a, ETHERTYPE_IPV4);
@@ -275,8 +328,27 @@ const INGRESS: [fn(&mut Attributes<'_>); 4] = [
     |a| neighbour_discovery(a, NEIGHBOUR_SOLICITATION),
 ];
 
+/// The same, for ARP from any interface.
+const ARP_INPUT: [Rule; 1] = [who_has];
+
+/// The same, for packets from any interface that are for this host itself; what it forwards to the holder passes.
+const PREROUTING: [Rule; 2] = [
+    |a| {
+        meta_is(a, META_NFPROTO, &[NFPROTO_IPV4]);
+        destination_is_local(a);
+        payload(a, Header::Network, 16, 4);
+        drop_unless_live(a, Kind::V4);
+    },
+    |a| {
+        meta_is(a, META_NFPROTO, &[NFPROTO_IPV6]);
+        destination_is_local(a);
+        payload(a, Header::Network, 24, 16);
+        drop_unless_live(a, Kind::V6);
+    },
+];
+
 /// What would tell others that this host has an address.
-const EGRESS: [fn(&mut Attributes<'_>); 2] = [
+const EGRESS: [Rule; 2] = [
     |a| {
         ethertype(a, ETHERTYPE_ARP);
         payload(a, Header::Network, 14, 4);
@@ -285,8 +357,27 @@ const EGRESS: [fn(&mut Attributes<'_>); 2] = [
     |a| neighbour_discovery(a, NEIGHBOUR_ADVERTISEMENT),
 ];
 
+/// "Who has the address?" Other hosts' answers and announcements are replies, and pass.
+fn who_has(a: &mut Attributes<'_>) {
+    payload_is(a, Header::Network, 6, &ARP_REQUEST);
+    payload(a, Header::Network, 24, 4);
+    drop_unless_live(a, Kind::V4);
+}
+
+fn destination_is_local(a: &mut Attributes<'_>) {
+    const RESULT_ADDRTYPE: u32 = 3;
+    const FLAG_DADDR: u32 = 2;
+    /// In the host's order.
+    const RTN_LOCAL: u32 = 2;
+    expression(a, "fib", |a| {
+        a.be32(1, REGISTER);
+        a.be32(2, RESULT_ADDRTYPE);
+        a.be32(3, FLAG_DADDR);
+    });
+    is(a, &RTN_LOCAL.to_ne_bytes());
+}
+
 fn neighbour_discovery(a: &mut Attributes<'_>, kind: u8) {
-    const META_L4PROTO: u32 = 16;
     ethertype(a, ETHERTYPE_IPV6);
     meta_is(a, META_L4PROTO, &[IPPROTO_ICMPV6]);
     payload_is(a, Header::Transport, 0, &[kind]);
@@ -305,7 +396,6 @@ fn drop_unless_live(a: &mut Attributes<'_>, kind: Kind) {
 }
 
 fn ethertype(a: &mut Attributes<'_>, ethertype: [u8; 2]) {
-    const META_PROTOCOL: u32 = 1;
     meta_is(a, META_PROTOCOL, &ethertype);
 }
 
