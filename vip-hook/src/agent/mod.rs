@@ -127,6 +127,8 @@ struct Agent<H> {
 
 /// How often the loop looks at what nobody tells it of, at least.
 const PULSE: Duration = Duration::from_secs(1);
+/// By how much the loop must be late for it to be told: it costs a part of each lease.
+const LATE: Duration = Duration::from_millis(100);
 /// How long the end may take; then the kernel's lease has ended what could not be dropped.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 /// How long the end waits for the disk.
@@ -167,13 +169,18 @@ impl<H: Host> Agent<H> {
         self.service.ready(&status);
         while !self.is_over() {
             let due = self.due();
-            let wake = tokio::time::sleep(due.saturating_sub(clock::now()));
-            let may_hear = clock::now() >= self.host_at;
+            let asleep = clock::now();
+            let wake = tokio::time::sleep(due.saturating_sub(asleep));
+            let may_hear = asleep >= self.host_at;
             tokio::select! {
                 biased;
                 Some(event) = self.queue.recv() => self.take(event),
                 heard = self.host.next(), if may_hear => self.heard(heard),
                 () = wake => {}
+            }
+            let late = clock::now().saturating_sub(due.max(asleep));
+            if late >= LATE {
+                log::warning!("This process was kept from running for {} ms", late.as_millis());
             }
             // Asked after each event too: whoever floods us must not keep the timers from firing.
             if clock::now() >= self.due() {
