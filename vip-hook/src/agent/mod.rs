@@ -127,6 +127,8 @@ struct Agent<H> {
 
 /// How often the loop looks at what nobody tells it of, at least.
 const PULSE: Duration = Duration::from_secs(1);
+/// How long the kernel must take for something on this host for that to be told.
+const SLOW: Duration = Duration::from_millis(50);
 /// By how much the loop must be late for it to be told: it costs a part of each lease.
 const LATE: Duration = Duration::from_millis(100);
 /// How long the end may take; then the kernel's lease has ended what could not be dropped.
@@ -314,7 +316,16 @@ impl<H: Host> Agent<H> {
                 }
                 Output::Platform { index, action } => {
                     let Some(address) = running.holder.address(index).cloned() else { continue };
+                    let begun = clock::now();
                     let result = self.host.act(&address, action);
+                    let took = clock::now() - begun;
+                    if took >= SLOW {
+                        log::warning!(
+                            "The kernel took {} ms for {action:?} of {}",
+                            took.as_millis(),
+                            address.address
+                        );
+                    }
                     running.note(index, action, result.is_ok());
                     let input = match result {
                         Ok(()) => Input::Done { index, what: action },
