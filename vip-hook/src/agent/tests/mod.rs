@@ -94,26 +94,22 @@ async fn a_minority_is_not_enough() {
 async fn a_node_that_hangs_loses_the_address_before_the_lease_is_over() {
     let stage = Stage::new(&REDOUBT).await;
     stage.until_on().await;
-    let last = {
-        stage.node.plays().hangs = true;
-        clock::now()
-    };
+    stage.node.plays().hangs = true;
+    let last = clock::now();
     stage.until_off().await;
-    let hosted = stage.hosted();
-    let (at, ..) = *hosted.done.iter().rfind(|(_, _, what)| *what == "drop").unwrap();
-    assert!(at - last <= LEASE, "{:?}", at - last);
+    assert!(stage.hosted().longest <= last + LEASE, "what the node said last is the last proof");
 }
 
 #[tokio::test]
 async fn a_node_that_is_gone_loses_the_address_at_once() {
-    let mut stage = Stage::new(&REDOUBT).await;
+    // A round is due in each quarter of a lease, and this comes long before the next one.
+    let mut stage = Stage::with(&REDOUBT, "lease-ms: 10000", |_, _| ()).await;
     stage.until_on().await;
     let gone = clock::now();
     stage.node.end().await;
     stage.until_off().await;
     let took = clock::now() - gone;
-    // Far less than the rest of a lease, and than the period in which it is asked.
-    assert!(took < Duration::from_millis(80), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]
@@ -124,7 +120,7 @@ async fn without_a_majority_of_the_sentinels_the_address_is_let_go_of() {
     let ended = clock::now();
     stage.sentinels[1].end().await;
     stage.until_off().await;
-    assert!(clock::now() - ended <= LEASE + Duration::from_millis(20));
+    assert!(stage.hosted().longest <= ended + LEASE);
     let status = stage.status().await;
     assert!(status.masters[0].sentinels[1].down.is_some(), "{status:?}");
 }

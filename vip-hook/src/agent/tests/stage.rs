@@ -37,6 +37,8 @@ pub(super) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 pub(super) struct Hosted {
     /// Until when each address answers.
     pub(super) on: BTreeMap<IpAddr, Now>,
+    /// The end of the longest lease that was ever asked for.
+    pub(super) longest: Now,
     /// Each action with its time, but for renewals.
     pub(super) done: Vec<(Now, IpAddr, &'static str)>,
     pub(super) watched: BTreeSet<IpAddr>,
@@ -72,6 +74,7 @@ impl Host for PlayedHost {
                 if let Some(why) = &hosted.failing {
                     return Err(why.clone());
                 }
+                hosted.longest = hosted.longest.max(until);
                 if hosted.on.insert(ip, until).is_some() {
                     return Ok(());
                 }
