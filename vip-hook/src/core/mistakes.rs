@@ -16,8 +16,6 @@ pub(super) enum Mistake {
     NoAgeOnRenewal,
     /// The release is told before the address is off, and the round that was under way goes on to count.
     EarlyRelease,
-    /// A holder does not look at the clock.
-    NoExpiry,
 }
 
 /// Which mistake is planted.

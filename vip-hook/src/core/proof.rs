@@ -228,7 +228,6 @@ impl Holder {
     pub(super) fn expire(&mut self, now: Now) {
         if let Some(proof) = self.proof
             && self.let_go_at(proof) <= now
-            && !self.planted.is(Mistake::NoExpiry)
         {
             let why = format!("the lease ends without a new proof: {}", self.why_no_proof(now));
             self.let_go(now, Level::Warning, &why);

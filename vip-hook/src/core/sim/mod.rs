@@ -36,15 +36,18 @@ enum Flaw {
 }
 
 /// What came of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     /// The first rule that was broken, and when.
     broken: Option<String>,
+    /// What happened in all.
     events: u64,
     failovers: u64,
+    /// How often a host took the addresses.
     takings: u64,
     /// How often a host was found to hold as promised.
     checked: u64,
+    /// How often an agent was due again at the same instant.
     turns_at_once: u64,
 }
 
