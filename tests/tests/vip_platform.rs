@@ -611,8 +611,10 @@ fn with_netns_what_is_forwarded_to_the_holder_passes() {
         b.ip(&["address", "add", "10.0.0.100/32", "dev", INTERFACE]).unwrap();
         b.ip(&["route", "add", "10.2.0.0/24", "via", &a.address.to_string()]).unwrap();
         let guest = net.guest(0, "10.2.0.1/24", "10.2.0.2/24").unwrap();
-        let (_, answers) = answered(&guest, SocketAddr::new(vip().address, 7), ms(10), ms(500));
-        assert!(!answers.is_empty());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while answered(&guest, SocketAddr::new(vip().address, 7), ms(10), ms(100)).1.is_empty() {
+            assert!(Instant::now() < deadline, "the guest reaches the holder");
+        }
     });
 }
 
@@ -862,26 +864,30 @@ fn with_netns_the_network_itself_cuts_and_heals() {
     isolated("with_netns_the_network_itself_cuts_and_heals", || {
         let net = Net::new(4).unwrap();
         echo(net.host(3), 7);
-        let reached = |from: usize| {
-            let to = SocketAddr::new(net.host(3).address.into(), 7);
-            !answered(net.host(from), to, ms(20), ms(200)).1.is_empty()
+        // A new cable takes up to a second until it carries something.
+        let reach_becomes = |wanted: [bool; 3]| {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let reached = |from: usize| {
+                let to = SocketAddr::new(net.host(3).address.into(), 7);
+                !answered(net.host(from), to, ms(20), ms(200)).1.is_empty()
+            };
+            while [0, 1, 2].map(reached) != wanted {
+                assert!(Instant::now() < deadline, "who reaches the last host becomes {wanted:?}");
+            }
         };
-        assert_eq!([0, 1, 2].map(reached), [true; 3]);
+        reach_becomes([true; 3]);
         net.partition(&[&[0], &[1, 3]]).unwrap();
-        assert_eq!([0, 1, 2].map(reached), [false, true, false]);
+        reach_becomes([false, true, false]);
         let carrier = net.host(0).ip(&["link", "show", INTERFACE]).unwrap();
         assert!(carrier.contains("LOWER_UP"), "a cut takes no carrier: {carrier}");
         net.heal().unwrap();
-        assert_eq!([0, 1, 2].map(reached), [true; 3]);
+        reach_becomes([true; 3]);
         net.silence(0, 3).unwrap();
-        assert_eq!([0, 1, 2].map(reached), [false, true, true]);
+        reach_becomes([false, true, true]);
         net.unsilence(0, 3).unwrap();
         net.unplug(1).unwrap();
-        assert_eq!([0, 1, 2].map(reached), [true, false, true]);
+        reach_becomes([true, false, true]);
         net.plug(1).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while [0, 1, 2].map(reached) != [true; 3] {
-            assert!(Instant::now() < deadline, "the plugged host is back");
-        }
+        reach_becomes([true; 3]);
     });
 }
