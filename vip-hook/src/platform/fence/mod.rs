@@ -90,6 +90,9 @@ impl std::fmt::Display for Fence {
     }
 }
 
+/// A table and what makes a chain in it.
+type Chain<'a> = (Place, &'a dyn Fn(&mut Batch<'_>));
+
 /// The rules in the kernel.
 #[derive(Debug)]
 pub struct Kernel {
@@ -110,12 +113,26 @@ impl Kernel {
             .map_err(|errno| format!("no netlink socket for netfilter: {errno}"))?;
         let mut kernel = Kernel { connection, egress: false, others: Vec::new(), live: HashMap::new() };
         // On lo, which is there in every network namespace, in a table of its own that goes in the same transaction.
-        match kernel.probe(Place::Netdev, |batch| batch.chain("lo", false)) {
+        let ingress = |batch: &mut Batch<'_>| batch.chain("lo", false);
+        let egress = |batch: &mut Batch<'_>| batch.chain("lo", true);
+        let everything: [Chain<'_>; 4] = [
+            (Place::Netdev, &ingress),
+            (Place::Netdev, &egress),
+            (Place::Arp, &|batch| batch.host_chain(Place::Arp)),
+            (Place::Inet, &|batch| batch.host_chain(Place::Inet)),
+        ];
+        // Most kernels have all of it; taking a chain away again takes the kernel some milliseconds.
+        if kernel.probe(&everything).is_ok() {
+            kernel.egress = true;
+            kernel.others = vec![Place::Arp, Place::Inet];
+            return Ok(kernel);
+        }
+        match kernel.probe(&everything[..1]) {
             Ok(()) => {
-                kernel.egress = kernel.probe(Place::Netdev, |batch| batch.chain("lo", true)).is_ok();
-                for place in [Place::Arp, Place::Inet] {
-                    if kernel.probe(place, |batch| batch.host_chain(place)).is_ok() {
-                        kernel.others.push(place);
+                kernel.egress = kernel.probe(&everything[1..2]).is_ok();
+                for one in &everything[2..] {
+                    if kernel.probe(std::slice::from_ref(one)).is_ok() {
+                        kernel.others.push(one.0);
                     }
                 }
                 Ok(kernel)
@@ -131,13 +148,22 @@ impl Kernel {
         }
     }
 
-    fn probe(&mut self, place: Place, chain: impl FnOnce(&mut Batch<'_>)) -> Result<(), Errno> {
+    /// Makes tables with these chains and takes them away again, in one transaction.
+    fn probe(&mut self, chains: &[Chain<'_>]) -> Result<(), Errno> {
         let name = format!("{TABLE}_probe_{}", std::process::id());
+        let mut places: Vec<Place> = chains.iter().map(|(place, _)| *place).collect();
+        places.dedup();
         let mut batch = Batch::new(&name);
-        batch.table(place);
-        batch.sets(place);
-        chain(&mut batch);
-        batch.delete_table(place);
+        for &place in &places {
+            batch.table(place);
+            batch.sets(place);
+        }
+        for (_, chain) in chains {
+            chain(&mut batch);
+        }
+        for &place in &places {
+            batch.delete_table(place);
+        }
         self.connection.batch(batch.finish()).map_err(|error| error.errno)
     }
 
