@@ -185,7 +185,15 @@ async fn a_node_that_ends_waits_for_its_replica() {
             })
             .await
             .unwrap();
-            let left: i64 = field(&master, "server", "shutdown_in_milliseconds").await.parse().unwrap();
+            // The control thread begins the wait when it gets to it.
+            let left = wait::until("the wait has begun", LIMIT, async || {
+                let fields = master.info("server").await.map_err(|e| e.to_string())?;
+                fields
+                    .get("shutdown_in_milliseconds")
+                    .cloned()
+                    .ok_or("no shutdown_in_milliseconds".to_string())
+            });
+            let left: i64 = left.await.unwrap().parse().unwrap();
             assert!((1..=10_000).contains(&left), "{left}");
             let () = master.ask(&["SHUTDOWN", "ABORT"]).await.unwrap();
         };
