@@ -5,6 +5,7 @@
 //! them; [`discovery`] finds the master as clients do, [`load`] writes to it and keeps
 //! book; [`failover`] puts these together into one round of a fault and its mending,
 //! which [`demo`] shows, [`mod@bench`] repeats, and the end-to-end tests assert upon.
+//! [`netns`] gives a test a network of hosts of its own.
 //! [`sim`] stands apart: it runs Sentinels without processes, on virtual time.
 
 pub mod bench;
@@ -18,6 +19,7 @@ pub mod error;
 pub mod failover;
 pub mod launcher;
 pub mod load;
+pub mod netns;
 pub mod played;
 pub mod ports;
 pub mod process;

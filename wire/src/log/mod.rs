@@ -131,6 +131,8 @@ pub enum Role {
     Sentinel = b'X',
     /// A process that saves or works on behalf of another.
     Child = b'C',
+    /// An agent that holds virtual IP addresses. Redis has none.
+    Agent = b'V',
 }
 
 /// The form of a line.
