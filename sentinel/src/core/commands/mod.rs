@@ -37,6 +37,8 @@ struct Call {
     args: Vec<String>,
     /// The reply.
     reply: Reply,
+    /// Who asks.
+    client: ClientId,
     now: Ms,
 }
 
@@ -77,15 +79,19 @@ const SUBCOMMANDS: &[Subcommand] = rows! {
     SET "<master-name> <option> <value> [...]" Core::set;
     SIMULATE_FAILURE "[CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [HELP]" Core::simulate_failure;
     SLAVES "<master-name>" Core::replicas;
-    VOUCH "<master-name> <ip> <port>" Core::vouch_command;
+    VOUCH "<master-name> <ip> <port> [RELEASE]" Core::vouch_command;
 };
 
 impl Core {
     /// Carries out a client's SENTINEL, PUBLISH or ROLE.
     pub(super) fn command(&mut self, client: ClientId, argv: Vec<Vec<u8>>, protocol: Protocol, now: Ms) {
         let words: Vec<String> = argv.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
-        let mut call =
-            Call { args: words.get(2..).unwrap_or_default().to_vec(), reply: Reply::new(protocol), now };
+        let mut call = Call {
+            args: words.get(2..).unwrap_or_default().to_vec(),
+            reply: Reply::new(protocol),
+            client,
+            now,
+        };
         let name = words.first().map(|w| w.to_ascii_lowercase()).unwrap_or_default();
         let answer = match (name.as_str(), words.as_slice()) {
             ("role", [_]) => self.role(&mut call),

@@ -182,9 +182,9 @@ pub(super) static SLAVES: CommandSpec =
 /// Redoubt's own.
 pub(super) static VOUCH: CommandSpec = sub(
     "vouch",
-    5,
+    -5,
     "7.2.0",
     "O(1)",
     "Tells an agent of a virtual IP whether this Sentinel stands by an address as that of a master.",
 )
-.args(&[MASTER, string("ip"), integer("port")]);
+.args(&[MASTER, string("ip"), integer("port"), flag("release", "RELEASE").optional()]);

@@ -67,6 +67,7 @@ fn errors_are_those_of_other_subcommands() {
     for (words, error) in [
         (&["VOUCH", "x", "10.0.0.0", "6379"][..], "ERR No such master with that name"),
         (&["VOUCH", "m", "10.0.0.0", "x"], "ERR value is not an integer or out of range"),
+        (&["VOUCH", "m", "10.0.0.0", "6379", "KEEP"], "ERR syntax error"),
         (&["VOUCH", "m", "10.0.0.0"], "ERR wrong number of arguments for 'sentinel|vouch' command"),
     ] {
         let reply = solo.ask(&[&["SENTINEL"], words].concat()).unwrap();
