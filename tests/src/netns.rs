@@ -139,6 +139,16 @@ impl Net {
         let hosts = (0..hosts).map(|number| Host::new(number, &switch)).collect::<Result<Vec<_>>>()?;
         let net = Net { hosts, switch };
         net.heal()?;
+        // The kernel takes up to a second until a new cable carries something.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for host in &net.hosts {
+            while !host.ip(&["link", "show", INTERFACE])?.contains("state UP") {
+                if Instant::now() > deadline {
+                    return Err(LabError::Other(format!("{} of {} does not come up", INTERFACE, host.name)));
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
         Ok(net)
     }
 
