@@ -375,6 +375,28 @@ fn with_netns_a_successor_goes_on_without_a_gap() {
     });
 }
 
+/// A predecessor that was killed left its address on the host, behind the fence. Who comes after it and has yet to learn
+/// which addresses there are leaves the fence standing; so do its own rules when they take the place of the old ones.
+#[test]
+fn with_netns_a_successor_that_starts_opens_nothing() {
+    isolated("with_netns_a_successor_that_starts_opens_nothing", || {
+        let net = Net::new(2).unwrap();
+        let (holder, client) = (net.host(0), net.host(1));
+        on(holder, vec![vip()], async |platform| platform.hold(&vip(), clock::now() + ms(50)).unwrap());
+        std::thread::sleep(ms(60));
+        let prober = client.prober(vip().address, ms(1));
+        on(holder, Vec::new(), async |platform| {
+            tokio::time::sleep(ms(50)).await;
+            platform.configure(vec![vip()]).unwrap();
+            assert!(platform.state(&vip()).unwrap().present, "the address outlives the lease");
+            tokio::time::sleep(ms(50)).await;
+            platform.release(&vip()).unwrap();
+        });
+        let (asked, heard) = prober.stop();
+        assert!(asked > 20 && heard.is_empty(), "{} of {asked} questions were answered", heard.len());
+    });
+}
+
 #[test]
 fn with_netns_letting_go_ends_at_once_and_removes_only_what_is_ours() {
     isolated("with_netns_letting_go_ends_at_once_and_removes_only_what_is_ours", || {

@@ -19,8 +19,7 @@ use crate::core::types::{Input, VirtualAddress};
 impl<H: Host> Agent<H> {
     /// Starts with the configuration that it has.
     pub(super) fn begin(&mut self) {
-        self.watch_addresses();
-        self.read_own_addresses();
+        // Before the fence is about the configured addresses alone: these may still be on the host, behind it.
         let kept: Vec<VirtualAddress> = self.config.addresses().cloned().collect();
         for done in self.host.remove_leftovers(&kept) {
             match done {
@@ -28,6 +27,8 @@ impl<H: Host> Agent<H> {
                 Err(text) => log::warning!("{text}"),
             }
         }
+        self.watch_addresses();
+        self.read_own_addresses();
         for master in self.config.masters.clone() {
             self.add_master(master);
         }

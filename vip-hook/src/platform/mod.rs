@@ -86,6 +86,9 @@ pub enum Event {
 impl Platform {
     /// Opens all ways to the kernel and installs the fence for these addresses. No address is touched. Fails without
     /// CAP_NET_RAW or netlink; without nf_tables it goes on, and [`Platform::fence`] says so.
+    ///
+    /// Without addresses, the fence of a predecessor stays as it is until [`Platform::configure`] says what to guard:
+    /// what that left on the host must not answer meanwhile.
     pub fn open(watched: Vec<VirtualAddress>) -> Result<Platform> {
         let requests = Connection::open(Family::Route, 0)
             .map_err(PlatformError::kernel("cannot open a netlink socket for addresses"))?;
@@ -99,7 +102,9 @@ impl Platform {
             arp: None,
             ndp: None,
         };
-        platform.configure(watched)?;
+        if !watched.is_empty() {
+            platform.configure(watched)?;
+        }
         Ok(platform)
     }
 
