@@ -8,20 +8,19 @@
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
 use redoubt_lab::binaries::Binaries;
 use redoubt_lab::deployment::MASTER_NAME;
+use redoubt_lab::netns::isolated;
 use redoubt_lab::scratch::Scratch;
 use redoubt_lab::server::{Server, ServerSpec};
 use redoubt_lab::wait;
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// Tells the test that it is in its network.
-const INSIDE: &str = "REDOUBT_TEST_IN_NAMESPACE";
 const VIP: &str = "10.99.0.100";
 
 /// The recipe, but for the three lines that each host has of its own.
@@ -42,27 +41,6 @@ fn run(line: &str) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{line}: {errors}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Whether this process is in a network of its own; if not, it has the test run in one.
-fn in_network_of_its_own(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let works = |words: &[&str]| {
-        let mut command = Command::new(words[0]);
-        let status = command.args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    };
-    if !works(&["unshare", "-rn", "ip", "link"]) || !works(&["arping", "-V"]) {
-        eprintln!("left out: no right to make a network, or no ip (iproute2) or arping (iputils-arping)");
-        return false;
-    }
-    let mut command = Command::new("unshare");
-    command.arg("-rn").arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
-    let status = command.env(INSIDE, "yes").status().unwrap();
-    assert!(status.success(), "the test failed in its network: {status}");
-    false
 }
 
 /// A host: its interface and address are made of its number.
@@ -192,11 +170,15 @@ async fn moved(old: usize, hosts: &[Host], ear: &Ear, sentinels: &[Server]) -> u
     new
 }
 
-#[tokio::test]
-async fn with_netns_and_arping_the_known_recipe_moves_the_address() {
-    if !in_network_of_its_own("with_netns_and_arping_the_known_recipe_moves_the_address") {
-        return;
-    }
+#[test]
+fn with_netns_and_arping_the_known_recipe_moves_the_address() {
+    isolated("with_netns_and_arping_the_known_recipe_moves_the_address", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(the_known_recipe());
+    });
+}
+
+async fn the_known_recipe() {
     run("ip link set lo up");
     let hosts = [1, 2, 3].map(Host::set_up);
     // The recipe does nothing at boot.

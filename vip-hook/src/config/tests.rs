@@ -1,3 +1,5 @@
+//! Files as users write them: the one that is shipped, and each mistake with the words it gets.
+
 use super::*;
 
 const SHIPPED: &str = include_str!("../../../configs/vip/vip-hook.yaml");

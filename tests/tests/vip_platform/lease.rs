@@ -1,120 +1,6 @@
-//! The Linux side of the virtual IP, on hosts in network namespaces: what the kernel really does with what
-//! `redoubt-vip-hook` tells it. Every test asks from another host, as clients would.
+//! The kernel's lease: when an address answers, when it ends by itself, and that nothing opens it late.
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::process::Stdio;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
-
-use redoubt_lab::netns::{Heard, Host, INTERFACE, Net, isolated, mac_text};
-use redoubt_vip_hook::clock;
-use redoubt_vip_hook::core::types::{AddressState, VirtualAddress};
-use redoubt_vip_hook::platform::packet::PacketSocket;
-use redoubt_vip_hook::platform::{
-    Event, Fence, Platform, capabilities, facts, fence, frames, uninstall_fence,
-};
-
-const LEASE: Duration = Duration::from_millis(400);
-
-fn virtual_address(address: &str) -> VirtualAddress {
-    let address: IpAddr = address.parse().unwrap();
-    VirtualAddress {
-        address,
-        prefix_len: if address.is_ipv4() { 32 } else { 128 },
-        interface: INTERFACE.into(),
-    }
-}
-
-fn vip() -> VirtualAddress {
-    virtual_address("10.0.0.100")
-}
-
-fn vip6() -> VirtualAddress {
-    virtual_address("fd00::100")
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-/// Runs code with a platform and a runtime in a host.
-fn on<T: Send>(
-    host: &Host,
-    addresses: Vec<VirtualAddress>,
-    code: impl AsyncFnOnce(&mut Platform) -> T + Send,
-) -> T {
-    host.run(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut platform = Platform::open(addresses).unwrap();
-            code(&mut platform).await
-        })
-    })
-}
-
-/// The next event that `wanted` makes something of.
-async fn event<T>(platform: &mut Platform, wanted: impl Fn(Event) -> Option<T>) -> T {
-    tokio::time::timeout(Duration::from_secs(5), async {
-        loop {
-            if let Some(found) = wanted(platform.next().await.unwrap()) {
-                return found;
-            }
-        }
-    })
-    .await
-    .expect("the event comes")
-}
-
-async fn state_becomes(platform: &mut Platform, link_up: bool, present: bool) {
-    let wanted = AddressState { link_up, present, ours: present };
-    event(platform, |event| match event {
-        Event::Address { state, .. } => (state == wanted).then_some(()),
-        Event::Claimed { .. } => None,
-    })
-    .await;
-}
-
-/// A host that sends back each datagram to `port`.
-fn echo(host: &Host, port: u16) {
-    let (ready, is_ready) = mpsc::channel();
-    host.spawn(move || {
-        let socket = UdpSocket::bind(("::", port)).unwrap();
-        ready.send(()).unwrap();
-        let mut buffer = [0; 64];
-        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            // The address or its route may be gone by now.
-            let _ = socket.send_to(&buffer[..length], from);
-        }
-    });
-    is_ready.recv().unwrap();
-}
-
-/// Sends a datagram to `to` in each period for `time`, and takes down when each one that was answered was sent.
-fn answered(host: &Host, to: SocketAddr, period: Duration, time: Duration) -> (u32, Vec<Instant>) {
-    host.run(|| {
-        let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
-        let socket = UdpSocket::bind(any).unwrap();
-        // The answer comes from the host's own address: a wildcard socket sends from what the route prefers.
-        // The kernel rounds a time-out up to its tick, which would make this asker slow.
-        socket.set_nonblocking(true).unwrap();
-        let (start, mut sent, mut answers) = (Instant::now(), Vec::new(), Vec::new());
-        let mut buffer = [0; 8];
-        // On a busy machine the last answers take a while.
-        while start.elapsed() < time + ms(50) {
-            let number = sent.len() as u32;
-            if start.elapsed() < time && start.elapsed() >= period * number {
-                sent.push(Instant::now());
-                let _ = socket.send_to(&number.to_le_bytes(), to);
-            }
-            while let Ok((4, _)) = socket.recv_from(&mut buffer) {
-                answers.push(sent[u32::from_le_bytes(*buffer.first_chunk().unwrap()) as usize]);
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        (sent.len() as u32, answers)
-    })
-}
+use super::*;
 
 /// Judges after how long leases of 300 ms ended, each measured by somebody who asks every 2 ms: in [280, 310] ms in the
 /// median, as the one who asks may be late himself.
@@ -153,17 +39,17 @@ fn lease_ends(address: VirtualAddress) {
 
 #[test]
 fn with_netns_a_lease_ends_by_itself_for_arp() {
-    isolated("with_netns_a_lease_ends_by_itself_for_arp", || lease_ends(vip()));
+    isolated("lease::with_netns_a_lease_ends_by_itself_for_arp", || lease_ends(vip()));
 }
 
 #[test]
 fn with_netns_a_lease_ends_by_itself_for_neighbour_discovery() {
-    isolated("with_netns_a_lease_ends_by_itself_for_neighbour_discovery", || lease_ends(vip6()));
+    isolated("lease::with_netns_a_lease_ends_by_itself_for_neighbour_discovery", || lease_ends(vip6()));
 }
 
 #[test]
 fn with_netns_a_lease_ends_for_packets_of_who_knows_the_way() {
-    isolated("with_netns_a_lease_ends_for_packets_of_who_knows_the_way", || {
+    isolated("lease::with_netns_a_lease_ends_for_packets_of_who_knows_the_way", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         echo(a, 7);
@@ -210,7 +96,7 @@ fn with_netns_a_lease_ends_for_packets_of_who_knows_the_way() {
 
 #[test]
 fn with_netns_renewing_opens_no_gap_and_an_ended_lease_can_be_had_again() {
-    isolated("with_netns_renewing_opens_no_gap_and_an_ended_lease_can_be_had_again", || {
+    isolated("lease::with_netns_renewing_opens_no_gap_and_an_ended_lease_can_be_had_again", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         echo(a, 7);
@@ -244,7 +130,7 @@ fn with_netns_renewing_opens_no_gap_and_an_ended_lease_can_be_had_again() {
 
 #[test]
 fn with_netns_what_was_decided_before_a_pause_opens_nothing_after_it() {
-    isolated("with_netns_what_was_decided_before_a_pause_opens_nothing_after_it", || {
+    isolated("lease::with_netns_what_was_decided_before_a_pause_opens_nothing_after_it", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         for (address, add) in
@@ -304,13 +190,13 @@ fn with_netns_a_dead_agent_stops_answering() {
             }
         });
     }
-    isolated("with_netns_a_dead_agent_stops_answering", || {
+    isolated("lease::with_netns_a_dead_agent_stops_answering", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         for signal in [nix::sys::signal::Signal::SIGKILL, nix::sys::signal::Signal::SIGSTOP] {
             let mut agent = a
                 .command(std::env::current_exe().unwrap())
-                .args(["--exact", "with_netns_a_dead_agent_stops_answering", "--nocapture"])
+                .args(["--exact", "lease::with_netns_a_dead_agent_stops_answering", "--nocapture"])
                 .env(AGENT, "1")
                 .stdout(Stdio::null())
                 .spawn()
@@ -343,7 +229,7 @@ fn with_netns_a_dead_agent_stops_answering() {
 
 #[test]
 fn with_netns_a_successor_goes_on_without_a_gap() {
-    isolated("with_netns_a_successor_goes_on_without_a_gap", || {
+    isolated("lease::with_netns_a_successor_goes_on_without_a_gap", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         echo(a, 7);
@@ -379,7 +265,7 @@ fn with_netns_a_successor_goes_on_without_a_gap() {
 /// which addresses there are leaves the fence standing; so do its own rules when they take the place of the old ones.
 #[test]
 fn with_netns_a_successor_that_starts_opens_nothing() {
-    isolated("with_netns_a_successor_that_starts_opens_nothing", || {
+    isolated("lease::with_netns_a_successor_that_starts_opens_nothing", || {
         let net = Net::new(2).unwrap();
         let (holder, client) = (net.host(0), net.host(1));
         on(holder, vec![vip()], async |platform| platform.hold(&vip(), clock::now() + ms(50)).unwrap());
@@ -399,7 +285,7 @@ fn with_netns_a_successor_that_starts_opens_nothing() {
 
 #[test]
 fn with_netns_letting_go_ends_at_once_and_removes_only_what_is_ours() {
-    isolated("with_netns_letting_go_ends_at_once_and_removes_only_what_is_ours", || {
+    isolated("lease::with_netns_letting_go_ends_at_once_and_removes_only_what_is_ours", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         let prober = b.prober(vip().address, ms(2));
@@ -436,122 +322,8 @@ fn with_netns_letting_go_ends_at_once_and_removes_only_what_is_ours() {
 }
 
 #[test]
-fn with_netns_an_address_is_marked_ends_by_itself_and_is_never_a_source() {
-    isolated("with_netns_an_address_is_marked_ends_by_itself_and_is_never_a_source", || {
-        let net = Net::new(2).unwrap();
-        let (a, b) = (net.host(0), net.host(1));
-        let hold = || {
-            on(a, vec![vip(), vip6()], async |platform| {
-                for address in [vip(), vip6()] {
-                    platform.hold(&address, clock::now() + LEASE).unwrap();
-                }
-            });
-        };
-        hold();
-        let shown = a.ip(&["-details", "address", "show", "dev", INTERFACE]).unwrap();
-        println!("{shown}");
-        for (address, scope) in [("10.0.0.100/32", "scope host"), ("fd00::100/128", "scope global")] {
-            let lines: Vec<&str> = shown.lines().skip_while(|line| !line.contains(address)).take(2).collect();
-            for word in [scope, "deprecated", "noprefixroute", "valid_lft 2sec", "preferred_lft 0sec"] {
-                assert!(lines.join(" ").contains(word), "{address}: {word} in {lines:?}");
-            }
-        }
-        on(a, vec![vip(), vip6()], async |platform| {
-            let marked = platform.leftovers().unwrap();
-            let marked: Vec<_> = marked.iter().map(|found| (found.address, found.protocol)).collect();
-            assert_eq!(marked, [(vip().address, 86), (vip6().address, 86)]);
-        });
-        // The host's own address comes after the virtual one now.
-        a.ip(&["address", "del", "10.0.0.1/24", "dev", INTERFACE]).unwrap();
-        a.ip(&["address", "del", "fd00::1/64", "dev", INTERFACE]).unwrap();
-        hold();
-        a.ip(&["address", "add", "10.0.0.1/24", "dev", INTERFACE]).unwrap();
-        a.ip(&["address", "add", "fd00::1/64", "dev", INTERFACE, "nodad"]).unwrap();
-        a.ip(&["route", "add", "default", "via", &b.address.to_string()]).unwrap();
-        a.ip(&["-6", "route", "add", "default", "via", &b.address6.to_string()]).unwrap();
-        hold();
-        let chosen = |to: &str| {
-            a.run(|| {
-                let to: SocketAddr = to.parse().unwrap();
-                let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
-                let socket = UdpSocket::bind(any).unwrap();
-                socket.connect(to).unwrap();
-                socket.local_addr().unwrap().ip().to_string()
-            })
-        };
-        assert_eq!(chosen("10.0.0.2:9"), "10.0.0.1");
-        assert_eq!(chosen("192.0.2.1:9"), "10.0.0.1");
-        assert_eq!(chosen("[fd00::2]:9"), "fd00::1");
-        assert_eq!(chosen("[2001:db8::1]:9"), "fd00::1");
-
-        // The backstop.
-        let start = Instant::now();
-        while a.ip(&["address", "show", "dev", INTERFACE]).unwrap().contains("100/") {
-            assert!(start.elapsed() < Duration::from_secs(5), "the lifetime is over");
-            std::thread::sleep(ms(20));
-        }
-        println!("without renewal the addresses were gone after {:?}", start.elapsed());
-        assert!(start.elapsed() > ms(1000) && start.elapsed() < ms(3000), "{:?}", start.elapsed());
-    });
-}
-
-#[test]
-fn with_netns_changes_by_others_are_told() {
-    isolated("with_netns_changes_by_others_are_told", || {
-        let net = Net::new(2).unwrap();
-        let a = net.host(0);
-        on(a, vec![vip()], async |platform| {
-            state_becomes(platform, true, false).await;
-            platform.hold(&vip(), clock::now() + LEASE).unwrap();
-            state_becomes(platform, true, true).await;
-            a.ip(&["address", "del", "10.0.0.100/32", "dev", INTERFACE]).unwrap();
-            state_becomes(platform, true, false).await;
-            platform.hold(&vip(), clock::now() + LEASE).unwrap();
-            assert!(platform.state(&vip()).unwrap().present, "it is put back");
-            state_becomes(platform, true, true).await;
-            net.unplug(0).unwrap();
-            state_becomes(platform, false, true).await;
-            let error = platform.announce(&vip()).unwrap_err().to_string();
-            assert_eq!(error, "cannot announce 10.0.0.100/32 on eth0: the interface has no carrier");
-            net.plug(0).unwrap();
-            state_becomes(platform, true, true).await;
-
-            // More than the socket's buffer holds: the picture is right all the same.
-            let mut batch = String::new();
-            for number in 0..4000 {
-                let address = format!("10.1.{}.{}/32", number / 250, number % 250 + 1);
-                batch += &format!(
-                    "address add {address} dev {INTERFACE}\naddress del {address} dev {INTERFACE}\n"
-                );
-            }
-            batch += &format!("address del 10.0.0.100/32 dev {INTERFACE}\n");
-            let mut ip = a.command("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-            ip.stdin.take().unwrap().write_all(batch.as_bytes()).unwrap();
-            assert!(ip.wait().unwrap().success());
-            state_becomes(platform, true, false).await;
-
-            // The interface goes and comes again, and the fence with it.
-            a.ip(&["link", "del", INTERFACE]).unwrap();
-            state_becomes(platform, false, false).await;
-            let error = platform.hold(&vip(), clock::now() + LEASE).unwrap_err().to_string();
-            assert_eq!(error, "interface eth0, for 10.0.0.100, is not there");
-            a.ip(&["link", "add", INTERFACE, "type", "veth", "peer", "name", "other"]).unwrap();
-            for interface in ["other", INTERFACE] {
-                a.ip(&["link", "set", interface, "up"]).unwrap();
-            }
-            state_becomes(platform, true, false).await;
-            platform.hold(&vip(), clock::now() + LEASE).unwrap();
-            state_becomes(platform, true, true).await;
-        });
-        let hooks = a.run(|| uninstall_fence().unwrap());
-        assert!(hooks, "the fence was there");
-        assert!(!a.run(|| uninstall_fence().unwrap()), "and is gone");
-    });
-}
-
-#[test]
 fn with_netns_a_recreated_interface_is_fenced_again() {
-    isolated("with_netns_a_recreated_interface_is_fenced_again", || {
+    isolated("lease::with_netns_a_recreated_interface_is_fenced_again", || {
         let net = Net::new(1).unwrap();
         let a = net.host(0);
         on(a, vec![vip()], async |platform| {
@@ -583,7 +355,7 @@ fn with_netns_a_recreated_interface_is_fenced_again() {
 
 #[test]
 fn with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself() {
-    isolated("with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself", || {
+    isolated("lease::with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself", || {
         let net = Net::new(1).unwrap();
         let a = net.host(0);
         echo(a, 7);
@@ -624,7 +396,7 @@ fn with_netns_a_lease_ends_at_other_interfaces_and_on_the_host_itself() {
 
 #[test]
 fn with_netns_what_is_forwarded_to_the_holder_passes() {
-    isolated("with_netns_what_is_forwarded_to_the_holder_passes", || {
+    isolated("lease::with_netns_what_is_forwarded_to_the_holder_passes", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         echo(b, 7);
@@ -643,7 +415,7 @@ fn with_netns_what_is_forwarded_to_the_holder_passes() {
 
 #[test]
 fn with_netns_rules_that_were_flushed_come_back_with_the_next_renewal() {
-    isolated("with_netns_rules_that_were_flushed_come_back_with_the_next_renewal", || {
+    isolated("lease::with_netns_rules_that_were_flushed_come_back_with_the_next_renewal", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         on(a, vec![vip()], async |platform| {
@@ -662,112 +434,8 @@ fn with_netns_rules_that_were_flushed_come_back_with_the_next_renewal() {
 }
 
 #[test]
-fn with_netns_claims_of_others_are_heard_behind_the_fence_too() {
-    isolated("with_netns_claims_of_others_are_heard_behind_the_fence_too", || {
-        let net = Net::new(2).unwrap();
-        let (a, b) = (net.host(0), net.host(1));
-        let claimed = async |platform: &mut Platform| {
-            event(platform, |event| match event {
-                Event::Claimed { address, by } => Some((address, by)),
-                Event::Address { .. } => None,
-            })
-            .await
-        };
-        on(a, vec![vip(), vip6()], async |platform| {
-            for address in [vip(), vip6()] {
-                let other = || {
-                    on(b, vec![address.clone()], async |platform| {
-                        platform.hold(&address, clock::now() + LEASE).unwrap();
-                        platform.announce(&address).unwrap();
-                    });
-                };
-                other();
-                assert_eq!(claimed(platform).await, (address.clone(), b.mac), "behind a closed fence");
-                // It answers a probe.
-                while tokio::time::timeout(ms(20), platform.next()).await.is_ok() {}
-                platform.probe(&address).unwrap();
-                assert_eq!(claimed(platform).await, (address.clone(), b.mac), "in answer to a probe");
-                // Both hold it now, which is what a conflict is.
-                platform.hold(&address, clock::now() + LEASE).unwrap();
-                other();
-                assert_eq!(claimed(platform).await, (address.clone(), b.mac), "through an open fence");
-                on(b, vec![address.clone()], async |platform| platform.release(&address).unwrap());
-                // What this host says itself is no claim of another.
-                while tokio::time::timeout(ms(20), platform.next()).await.is_ok() {}
-                platform.hold(&address, clock::now() + LEASE).unwrap();
-                platform.announce(&address).unwrap();
-                platform.probe(&address).unwrap();
-                let heard = tokio::time::timeout(ms(100), platform.next()).await;
-                assert!(!matches!(heard, Ok(Ok(Event::Claimed { .. }))), "{heard:?}");
-                platform.release(&address).unwrap();
-            }
-        });
-    });
-}
-
-#[test]
-fn with_netns_an_announcement_moves_everybodys_neighbour_entry() {
-    isolated("with_netns_an_announcement_moves_everybodys_neighbour_entry", || {
-        let net = Net::new(3).unwrap();
-        let (a, b, c) = (net.host(0), net.host(1), net.host(2));
-        for address in [vip(), vip6()] {
-            echo_once(c, address.address, || {
-                on(a, vec![address.clone()], async |platform| {
-                    platform.hold(&address, clock::now() + Duration::from_secs(1)).unwrap();
-                    platform.announce(&address).unwrap();
-                });
-            });
-            assert_eq!(c.neighbour(address.address).unwrap(), Some(a.mac));
-            on(a, vec![address.clone()], async |platform| platform.release(&address).unwrap());
-            // The old holder's host is a client as well: it has an entry that points to somebody else.
-            let text = address.address.to_string();
-            a.ip(&[
-                "neigh",
-                "replace",
-                &text,
-                "lladdr",
-                "02:00:00:00:00:63",
-                "nud",
-                "stale",
-                "dev",
-                INTERFACE,
-            ])
-            .unwrap();
-            on(b, vec![address.clone()], async |platform| {
-                platform.hold(&address, clock::now() + LEASE).unwrap();
-                platform.announce(&address).unwrap();
-            });
-            for host in [c, a] {
-                let deadline = Instant::now() + Duration::from_secs(1);
-                while host.neighbour(address.address).unwrap() != Some(b.mac) {
-                    assert!(
-                        Instant::now() < deadline,
-                        "{}: {:?}",
-                        host.name,
-                        host.neighbour(address.address)
-                    );
-                    std::thread::sleep(ms(5));
-                }
-            }
-        }
-    });
-}
-
-/// Makes `host` resolve an address once `holder` has it.
-fn echo_once(host: &Host, address: IpAddr, holder: impl FnOnce()) {
-    holder();
-    let any: SocketAddr = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
-    host.run(|| UdpSocket::bind(any).unwrap().send_to(b"x", (address, 9)).unwrap());
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while host.neighbour(address).unwrap().is_none() {
-        assert!(Instant::now() < deadline, "{address} is resolved");
-        std::thread::sleep(ms(5));
-    }
-}
-
-#[test]
 fn with_netns_a_host_whose_lease_is_over_names_itself_to_nobody() {
-    isolated("with_netns_a_host_whose_lease_is_over_names_itself_to_nobody", || {
+    isolated("lease::with_netns_a_host_whose_lease_is_over_names_itself_to_nobody", || {
         let net = Net::new(2).unwrap();
         let (a, b) = (net.host(0), net.host(1));
         let speak = || {
@@ -799,63 +467,8 @@ fn with_netns_a_host_whose_lease_is_over_names_itself_to_nobody() {
 }
 
 #[test]
-fn with_netns_facts_of_an_interface_are_what_the_kernel_has() {
-    isolated("with_netns_facts_of_an_interface_are_what_the_kernel_has", || {
-        let net = Net::new(1).unwrap();
-        let a = net.host(0);
-        let findings = |address: VirtualAddress| {
-            a.run(|| facts::findings(&address, &facts::facts(&address).unwrap()))
-                .into_iter()
-                .map(|finding| finding.text)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(findings(vip()), [""; 0]);
-        assert_eq!(findings(vip6()), [""; 0]);
-        on(a, vec![vip()], async |platform| platform.hold(&vip(), clock::now() + LEASE).unwrap());
-        assert_eq!(findings(vip()), [""; 0], "our own address is no finding");
-
-        assert!(
-            findings(virtual_address("10.9.0.1"))[0]
-                .contains("no address in a network that contains 10.9.0.1")
-        );
-        let nowhere = VirtualAddress { interface: "eth9".into(), ..vip() };
-        assert_eq!(findings(nowhere), ["interface eth9, for 10.0.0.100, is not there: see `ip link`"]);
-        a.run(|| {
-            for (name, value) in [("ipv4/conf/eth0/arp_ignore", "2"), ("ipv4/conf/eth0/proxy_arp", "1")] {
-                std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
-            }
-        });
-        let found = findings(vip());
-        assert!(
-            found[0].starts_with("arp_ignore is 2 on eth0") && found[1].starts_with("proxy_arp"),
-            "{found:?}"
-        );
-        a.run(|| {
-            for (name, value) in [
-                ("ipv4/conf/eth0/arp_ignore", "0"),
-                ("ipv4/conf/eth0/proxy_arp", "0"),
-                ("ipv6/conf/eth0/disable_ipv6", "1"),
-            ] {
-                std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
-            }
-        });
-        assert!(findings(vip6()).iter().any(|text| text.starts_with("IPv6 is off on eth0")));
-        a.ip(&["link", "add", "eth1", "type", "veth", "peer", "name", "other"]).unwrap();
-        for interface in ["other", "eth1"] {
-            a.ip(&["link", "set", interface, "up"]).unwrap();
-        }
-        a.ip(&["address", "add", "10.0.0.5/24", "dev", "eth1"]).unwrap();
-        let found = findings(vip());
-        assert!(found[0].starts_with("eth1 would answer ARP for 10.0.0.100 as well"), "{found:?}");
-        a.ip(&["link", "add", "bridge", "type", "bridge"]).unwrap();
-        a.ip(&["link", "set", INTERFACE, "master", "bridge"]).unwrap();
-        assert!(findings(vip()).iter().any(|text| text.starts_with("interface eth0 is a port of a bridge")));
-    });
-}
-
-#[test]
 fn with_netns_without_the_right_the_fence_says_so() {
-    isolated("with_netns_without_the_right_the_fence_says_so", || {
+    isolated("lease::with_netns_without_the_right_the_fence_says_so", || {
         let net = Net::new(1).unwrap();
         net.host(0).run(|| {
             assert_eq!(capabilities::missing().unwrap(), []);
@@ -879,38 +492,5 @@ fn with_netns_without_the_right_the_fence_says_so() {
                 assert!(error.starts_with("cannot add 10.0.0.100/32 on eth0: "), "{error}");
             });
         });
-    });
-}
-
-#[test]
-fn with_netns_the_network_itself_cuts_and_heals() {
-    isolated("with_netns_the_network_itself_cuts_and_heals", || {
-        let net = Net::new(4).unwrap();
-        echo(net.host(3), 7);
-        // A new cable takes up to a second until it carries something.
-        let reach_becomes = |wanted: [bool; 3]| {
-            let deadline = Instant::now() + Duration::from_secs(5);
-            let reached = |from: usize| {
-                let to = SocketAddr::new(net.host(3).address.into(), 7);
-                !answered(net.host(from), to, ms(20), ms(200)).1.is_empty()
-            };
-            while [0, 1, 2].map(reached) != wanted {
-                assert!(Instant::now() < deadline, "who reaches the last host becomes {wanted:?}");
-            }
-        };
-        reach_becomes([true; 3]);
-        net.partition(&[&[0], &[1, 3]]).unwrap();
-        reach_becomes([false, true, false]);
-        let carrier = net.host(0).ip(&["link", "show", INTERFACE]).unwrap();
-        assert!(carrier.contains("LOWER_UP"), "a cut takes no carrier: {carrier}");
-        net.heal().unwrap();
-        reach_becomes([true; 3]);
-        net.silence(0, 3).unwrap();
-        reach_becomes([false, true, true]);
-        net.unsilence(0, 3).unwrap();
-        net.unplug(1).unwrap();
-        reach_becomes([true, false, true]);
-        net.plug(1).unwrap();
-        reach_becomes([true; 3]);
     });
 }
