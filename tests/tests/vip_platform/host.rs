@@ -92,9 +92,7 @@ fn with_netns_changes_by_others_are_told() {
                 );
             }
             batch += &format!("address del 10.0.0.100/32 dev {INTERFACE}\n");
-            let mut ip = a.command("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-            ip.stdin.take().unwrap().write_all(batch.as_bytes()).unwrap();
-            assert!(ip.wait().unwrap().success());
+            run_batch(a, &batch);
             state_becomes(platform, true, false).await;
 
             // The interface goes and comes again, and the fence with it.

@@ -15,6 +15,7 @@ use redoubt_vip_hook::platform::{
     Event, Fence, Platform, capabilities, facts, fence, frames, uninstall_fence,
 };
 
+mod change;
 mod host;
 mod lease;
 mod network;
@@ -118,4 +119,11 @@ fn answered(host: &Host, to: SocketAddr, period: Duration, time: Duration) -> (u
         }
         (sent.len() as u32, answers)
     })
+}
+
+/// Has `ip` carry out a line at a time.
+fn run_batch(host: &Host, lines: &str) {
+    let mut ip = host.command("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    ip.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(ip.wait().unwrap().success());
 }

@@ -1,7 +1,8 @@
 //! What the kernel tells of interfaces and of our addresses, as a picture that is kept up to date.
 //!
 //! A netlink socket brings each change. When it overflowed (ENOBUFS), or the kernel's list changed while it was read,
-//! the picture is made anew; what is then different is told as if each change had been heard.
+//! the picture is made anew; what is then different is told as if each change had been heard. News that comes while the
+//! picture is made may be in it already: the last of it is as true as the picture, so it does no harm.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -76,7 +77,10 @@ impl Monitor {
                         );
                     }
                 }
-                Err(Errno::ENOBUFS) => self.look()?,
+                Err(Errno::ENOBUFS) => {
+                    self.forget_unread();
+                    self.look()?;
+                }
                 Err(errno) => {
                     return Err(PlatformError::kernel("cannot hear of changes of interfaces and addresses")(
                         errno,
@@ -84,6 +88,12 @@ impl Monitor {
                 }
             }
         }
+    }
+
+    /// Passes over what is still in a socket that overflowed: it is older than what was lost, so also than the picture
+    /// that is made next.
+    fn forget_unread(&mut self) {
+        while matches!(self.events.get_mut().receive(), Ok(Some(_)) | Err(Errno::ENOBUFS)) {}
     }
 
     /// Waits until a watched address's state is other than what was told last. May be dropped while it waits.
