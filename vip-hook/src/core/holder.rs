@@ -77,7 +77,7 @@ impl Holder {
             next_index: slots.len(),
             slots,
             rounds: Rounds::new(now),
-            votes: Votes::new(&settings),
+            votes: Votes::new(&settings, 0),
             epochs: Epochs::new(stored_epoch),
             probe: Probe::default(),
             node: None,
@@ -128,7 +128,7 @@ impl Holder {
             Input::Sentinel { round, sentinel, answer } => {
                 self.sentinel_answered(now, round, sentinel, answer)
             }
-            Input::SentinelReconnected { sentinel } => self.votes.reconnected(sentinel),
+            Input::SentinelReconnected { sentinel } => self.votes.reconnected(sentinel, self.rounds.last()),
             Input::Hint(hint) => self.hinted(now, hint),
             Input::Address { index, state } => self.address_is(now, index, state),
             Input::Claimed { index, by } => self.claimed(now, index, by),
@@ -200,7 +200,7 @@ impl Holder {
             || settings.host_addresses != self.settings.host_addresses
             || settings.port != self.settings.port
         {
-            self.votes = Votes::new(&settings);
+            self.votes = Votes::new(&settings, self.rounds.last());
         }
         self.settings = settings;
         self.rounds.void();

@@ -59,6 +59,11 @@ impl Rounds {
         self.current
     }
 
+    /// The last round that began; 0 if none has.
+    pub(super) fn last(&self) -> u64 {
+        self.last_id
+    }
+
     /// Another round shall follow at once.
     pub(super) fn hint(&mut self) {
         self.hinted = true;

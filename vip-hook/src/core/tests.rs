@@ -303,6 +303,25 @@ fn a_classic_sentinel_counts_from_its_first_answer_in_one_epoch_over_one_connect
 }
 
 #[test]
+fn a_classic_sentinel_that_takes_anothers_place_begins_its_own_series() {
+    let mut stage = Stage::new(settings(), None);
+    stage.says = vec![names(1, 3), None, None];
+    stage.run(1);
+    let asked = stage.holder.rounds.current().expect("two have not answered").id;
+    // The list changes while an answer of the one that goes is under way.
+    stage.holder.reload(stage.now, settings());
+    stage.settle();
+    stage.give(Input::SentinelReconnected { sentinel: 1 });
+    stage.give(Input::Sentinel { round: asked, sentinel: 1, answer: names(1, 3).unwrap() });
+    stage.run(200);
+    stage.says[1] = names(1, 3);
+    stage.run(440);
+    assert!(!stage.holds(), "the new one has named this host for less than a lease");
+    stage.run(300);
+    assert!(stage.holds());
+}
+
+#[test]
 fn a_vote_of_an_older_epoch_counts_for_nothing_also_after_a_restart() {
     let mut stage = Stage::new(settings(), Some(9));
     stage.says = vec![vouched(8, 60_000), vouched(8, 60_000), vouched(9, 60_000)];

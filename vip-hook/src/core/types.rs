@@ -79,7 +79,8 @@ pub enum Input {
         /// What it said.
         answer: Answer,
     },
-    /// The connection to a Sentinel was made anew: what a classic one said before counts no more.
+    /// The connection to a Sentinel was made anew: what a classic one said before counts no more, nor does what it may
+    /// still say to a question from before.
     SentinelReconnected {
         /// Which Sentinel.
         sentinel: usize,

@@ -55,6 +55,8 @@ pub(super) struct Voter {
     /// The last epoch it said, and when.
     epoch: Option<(Now, u64)>,
     series: Option<Series>,
+    /// Up to this round it may have been asked over another connection, or another Sentinel in its place.
+    asked_before: u64,
     /// Under which address it is asked about this host.
     ask_about: IpAddr,
 }
@@ -73,9 +75,10 @@ pub(super) struct Votes {
 }
 
 impl Votes {
-    pub(super) fn new(settings: &Settings) -> Self {
+    /// `last_round`: the last one in which anybody was asked.
+    pub(super) fn new(settings: &Settings, last_round: u64) -> Self {
         let ask_about = settings.host_addresses.first().copied().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let voter = |_| Voter { last: None, epoch: None, series: None, ask_about };
+        let voter = |_| Voter { last: None, epoch: None, series: None, asked_before: last_round, ask_about };
         Votes { voters: (0..settings.sentinels).map(voter).collect() }
     }
 
@@ -116,7 +119,7 @@ impl Votes {
             Answer::Names { address, epoch } => {
                 let ours = address.port() == settings.port && settings.host_addresses.contains(&address.ip());
                 match &voter.series {
-                    _ if !ours => voter.series = None,
+                    _ if !ours || round <= voter.asked_before => voter.series = None,
                     Some(series) if series.epoch == *epoch => {}
                     // The epoch rose between two answers: another may have been master in between.
                     _ => voter.series = Some(Series { epoch: *epoch, since: now }),
@@ -139,10 +142,12 @@ impl Votes {
         ask_again
     }
 
-    /// The connection is a new one: the Sentinel may have been restarted, with another idea.
-    pub(super) fn reconnected(&mut self, sentinel: usize) {
+    /// The connection is a new one: the Sentinel may have been restarted, with another idea, or is another one since
+    /// the list was changed. An answer to a question from before may still come, and is no beginning.
+    pub(super) fn reconnected(&mut self, sentinel: usize, last_round: u64) {
         if let Some(voter) = self.voters.get_mut(sentinel) {
             voter.series = None;
+            voter.asked_before = last_round;
         }
     }
 
