@@ -2,7 +2,7 @@
 
 use super::holder::Holder;
 use super::probe::Claim;
-use super::slot::{DROP_RETRY, RESTORE_SPACING};
+use super::slot::{DROP_RETRY, RESTORE_SPACING, Slot};
 use super::types::{Action, AddressState, Level, Now};
 
 /// How often an address is defended at most (RFC 5227, 2.4 (b): DEFEND_INTERVAL).
@@ -63,9 +63,11 @@ impl Holder {
         }
     }
 
-    /// The first round brought no proof: what a predecessor left goes.
+    /// No proof stands, and nothing is held: what a predecessor left goes.
     pub(super) fn drop_leftovers(&mut self) {
-        let indices: Vec<usize> = self.slots.keys().copied().collect();
+        let is_left = |slot: &Slot| slot.may_be_on && slot.drops_under_way == 0 && slot.retry_drop.is_none();
+        let indices: Vec<usize> =
+            self.slots.iter().filter(|(_, slot)| is_left(slot)).map(|(index, _)| *index).collect();
         for index in indices {
             self.drop_address(index);
         }

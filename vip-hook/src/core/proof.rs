@@ -164,7 +164,8 @@ impl Holder {
 
     fn end_without_proof(&mut self) {
         self.rounds.end(self.idle_or_busy_period());
-        if std::mem::take(&mut self.adopting) && !self.held {
+        self.adopting = false;
+        if !self.held && self.proof.is_none() {
             self.drop_leftovers();
         }
     }

@@ -475,6 +475,24 @@ fn a_leftover_is_adopted_by_a_proof_and_else_removed() {
 }
 
 #[test]
+fn a_leftover_that_a_proof_did_not_take_up_goes_with_that_proof() {
+    let two = Settings { addresses: vec![virtual_address(100), virtual_address(101)], ..settings() };
+    let mut stage = Stage::new(two, None);
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.holder.handle(stage.now, Input::Address { index: 0, state: LEFT });
+    stage.holder.handle(stage.now, Input::Address { index: 1, state: NOT_THERE });
+    stage.run(50);
+    assert!(
+        !stage.holds() && !dropped(&stage),
+        "it is being asked whether anybody answers for the other one"
+    );
+    stage.role = Some(NodeRole::Replica);
+    stage.give(Input::Hint(Hint::Other));
+    stage.run(200);
+    assert!(dropped(&stage) && stage.holder.settled(), "{:?}", stage.out);
+}
+
+#[test]
 fn nothing_is_released_while_a_predecessor_may_have_left_something() {
     for known in [false, true] {
         let mut stage = Stage::new(settings(), None);
