@@ -167,17 +167,14 @@ impl<H: Host> Agent<H> {
             running.node =
                 NodeLink::open(id, master.node.clone(), master.node_login.clone(), self.events.clone());
         }
-        let old_links = std::mem::replace(&mut running.links, links.clone());
+        let kept: Vec<Option<usize>> =
+            links.iter().map(|link| running.links.iter().position(|old| old == link)).collect();
+        running.links = links;
         running.config = master;
         // New addresses have new indices, above all that there were.
         let first = running.holder.addresses().map(|(index, _)| index + 1).max().unwrap_or_default();
-        self.with_holder(id, |holder, now| holder.reload(now, settings));
+        self.with_holder(id, |holder, now| holder.reload(now, settings, &kept));
         self.tell_addresses(id, first);
-        for (sentinel, link) in links.iter().enumerate() {
-            if old_links.get(sentinel) != Some(link) {
-                self.input(id, Input::SentinelReconnected { sentinel });
-            }
-        }
     }
 
     /// What has to be looked at from time to time.
@@ -194,7 +191,8 @@ impl<H: Host> Agent<H> {
             let Some(running) = self.masters.get(&id) else { continue };
             log::notice!("Master {}: this host's addresses are now {:?}", running.config.name, self.own);
             let settings = running.config.settings(self.own.clone());
-            self.with_holder(id, |holder, now| holder.reload(now, settings));
+            let kept: Vec<Option<usize>> = (0..settings.sentinels).map(Some).collect();
+            self.with_holder(id, |holder, now| holder.reload(now, settings, &kept));
         }
     }
 

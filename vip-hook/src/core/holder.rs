@@ -77,7 +77,7 @@ impl Holder {
             next_index: slots.len(),
             slots,
             rounds: Rounds::new(now),
-            votes: Votes::new(&settings, 0),
+            votes: Votes::new(&settings),
             epochs: Epochs::new(stored_epoch),
             probe: Probe::default(),
             node: None,
@@ -160,16 +160,17 @@ impl Holder {
     }
 
     /// Works by other settings of the same master from now on. An address that stays as it was is not touched.
+    /// `kept`: for each Sentinel of the new list, which of the old list it is, if the connection to it stays.
     ///
     /// The lease goes on to its end as it was proven. Where the list of Sentinels changes, add or remove one at a time
     /// on all hosts: the argument of `core` needs the majorities of all hosts to share a Sentinel.
-    pub fn reload(&mut self, now: Now, settings: Settings) {
+    pub fn reload(&mut self, now: Now, settings: Settings, kept: &[Option<usize>]) {
         let now = self.enter(now);
-        let kept = |slot: &Slot| settings.addresses.contains(&slot.address);
+        let stays = |slot: &Slot| settings.addresses.contains(&slot.address);
         let gone: Vec<usize> = self
             .slots
             .iter()
-            .filter(|(_, slot)| !slot.leaving && !kept(slot))
+            .filter(|(_, slot)| !slot.leaving && !stays(slot))
             .map(|(index, _)| *index)
             .collect();
         for index in gone {
@@ -195,13 +196,7 @@ impl Holder {
                 self.hold(index);
             }
         }
-        // An unbroken series of a classic Sentinel is about this host's addresses and its list of Sentinels.
-        if settings.sentinels != self.votes.len()
-            || settings.host_addresses != self.settings.host_addresses
-            || settings.port != self.settings.port
-        {
-            self.votes = Votes::new(&settings, self.rounds.last());
-        }
+        self.votes.change(&settings, kept, self.rounds.last());
         self.settings = settings;
         self.rounds.void();
         self.go_on(now);

@@ -55,6 +55,8 @@ fn names(last: u8, epoch: u64) -> Option<Answer> {
     Some(Answer::Names { address: SocketAddr::from(([10, 0, 0, last], 6379)), epoch })
 }
 
+/// A reload keeps all three Sentinels.
+const ALL: [Option<usize>; 3] = [Some(0), Some(1), Some(2)];
 const LEFT: AddressState = AddressState { link_up: true, present: true, ours: true };
 const NOT_THERE: AddressState = AddressState { link_up: true, present: false, ours: false };
 
@@ -309,9 +311,8 @@ fn a_classic_sentinel_that_takes_anothers_place_begins_its_own_series() {
     stage.run(1);
     let asked = stage.holder.rounds.current().expect("two have not answered").id;
     // The list changes while an answer of the one that goes is under way.
-    stage.holder.reload(stage.now, settings());
+    stage.holder.reload(stage.now, settings(), &[Some(0), None, Some(2)]);
     stage.settle();
-    stage.give(Input::SentinelReconnected { sentinel: 1 });
     stage.give(Input::Sentinel { round: asked, sentinel: 1, answer: names(1, 3).unwrap() });
     stage.run(200);
     stage.says[1] = names(1, 3);
@@ -549,16 +550,41 @@ fn hold_goes_on_without_a_majority_until_one_names_another() {
 fn a_reload_touches_only_what_changes() {
     let mut stage = Stage::holding(settings());
     let two = Settings { addresses: vec![virtual_address(101), virtual_address(100)], ..settings() };
-    stage.holder.reload(stage.now, two);
+    stage.holder.reload(stage.now, two, &ALL);
     stage.settle();
     assert!(stage.holds() && !dropped(&stage));
     assert_eq!(stage.holder.address(1), Some(&virtual_address(101)));
     stage.out.clear();
-    stage.holder.reload(stage.now, Settings { addresses: vec![virtual_address(101)], ..settings() });
+    let one = Settings { addresses: vec![virtual_address(101)], ..settings() };
+    stage.holder.reload(stage.now, one, &ALL);
     stage.settle();
     assert_eq!(stage.count(|o| *o == Output::Platform { index: 0, action: Action::Drop }), 1);
     assert_eq!(stage.count(|o| *o == Output::Platform { index: 1, action: Action::Drop }), 0);
     assert!(stage.holds() && stage.holder.address(0).is_none());
+}
+
+#[test]
+fn what_classic_sentinels_said_outlasts_a_change_of_the_hosts_addresses_and_of_the_list() {
+    let mut stage = Stage::new(settings(), None).found(NOT_THERE);
+    stage.says = vec![names(1, 3); 3];
+    stage.run(600);
+    assert!(stage.holds());
+    let mut more = settings();
+    more.host_addresses.push(IpAddr::from([172, 17, 0, 1]));
+    stage.holder.reload(stage.now, more.clone(), &ALL);
+    stage.run(1000);
+    assert!(stage.holds() && !dropped(&stage), "an address more says nothing against the others");
+    // Another comes first in the list.
+    let four = Settings { sentinels: 4, ..more };
+    stage.holder.reload(stage.now, four, &[None, Some(0), Some(1), Some(2)]);
+    stage.says = vec![None, names(1, 3), names(1, 3), names(1, 3)];
+    stage.run(1000);
+    assert!(stage.holds() && !dropped(&stage), "three of four have named this host without a break");
+    // What they name is another host's address now.
+    let other = Settings { host_addresses: vec![IpAddr::from([192, 168, 0, 1])], sentinels: 4, ..settings() };
+    stage.holder.reload(stage.now, other, &[Some(0), Some(1), Some(2), Some(3)]);
+    stage.run(10);
+    assert!(!stage.holds());
 }
 
 #[test]

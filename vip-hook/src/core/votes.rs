@@ -4,7 +4,7 @@
 //! beyond is for the eyes of people, but for two things: since when a classic Sentinel has named this host without a
 //! break, and under which of its addresses a Sentinel knows it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::epoch::ANSWER_SPEAKS;
@@ -55,7 +55,8 @@ pub(super) struct Voter {
     /// The last epoch it said, and when.
     epoch: Option<(Now, u64)>,
     series: Option<Series>,
-    /// Up to this round it may have been asked over another connection, or another Sentinel in its place.
+    /// Up to this round it may have been asked over another connection, or another Sentinel in its place, and the
+    /// answer may still come.
     asked_before: u64,
     /// Under which address it is asked about this host.
     ask_about: IpAddr,
@@ -64,6 +65,8 @@ pub(super) struct Voter {
 /// A classic Sentinel's answers that named this host, since one came that did not, or none could be trusted.
 #[derive(Debug)]
 struct Series {
+    /// What the last of them named.
+    address: SocketAddr,
     epoch: u64,
     since: Now,
 }
@@ -75,11 +78,22 @@ pub(super) struct Votes {
 }
 
 impl Votes {
-    /// `last_round`: the last one in which anybody was asked.
-    pub(super) fn new(settings: &Settings, last_round: u64) -> Self {
-        let ask_about = settings.host_addresses.first().copied().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let voter = |_| Voter { last: None, epoch: None, series: None, asked_before: last_round, ask_about };
-        Votes { voters: (0..settings.sentinels).map(voter).collect() }
+    /// None of them has said anything yet.
+    pub(super) fn new(settings: &Settings) -> Self {
+        Votes { voters: (0..settings.sentinels).map(|_| Voter::new(settings, 0)).collect() }
+    }
+
+    /// Goes on with other settings, and with the Sentinels that stay. `kept`: see
+    /// [`Holder::reload`](super::Holder::reload); `last_round`: the last one that began.
+    pub(super) fn change(&mut self, settings: &Settings, kept: &[Option<usize>], last_round: u64) {
+        let mut old: Vec<Option<Voter>> = self.voters.drain(..).map(Some).collect();
+        let place = |sentinel: usize| kept.get(sentinel).copied().flatten();
+        self.voters = (0..settings.sentinels)
+            .map(|sentinel| match place(sentinel).and_then(|place| old.get_mut(place)?.take()) {
+                Some(voter) => voter.changed(settings, last_round),
+                None => Voter::new(settings, last_round),
+            })
+            .collect();
     }
 
     /// More than half of the configured Sentinels.
@@ -116,15 +130,14 @@ impl Votes {
         let mut ask_again = false;
         voter.epoch = answer.epoch().map(|epoch| (now, epoch)).or(voter.epoch);
         match &answer {
-            Answer::Names { address, epoch } => {
-                let ours = address.port() == settings.port && settings.host_addresses.contains(&address.ip());
-                match &voter.series {
-                    _ if !ours || round <= voter.asked_before => voter.series = None,
-                    Some(series) if series.epoch == *epoch => {}
-                    // The epoch rose between two answers: another may have been master in between.
-                    _ => voter.series = Some(Series { epoch: *epoch, since: now }),
-                }
-            }
+            // May be another's word, or one from before a restart: begins and breaks nothing.
+            Answer::Names { .. } if round <= voter.asked_before => {}
+            Answer::Names { address, .. } if !is_ours(settings, *address) => voter.series = None,
+            Answer::Names { address, epoch } => match &mut voter.series {
+                Some(series) if series.epoch == *epoch => series.address = *address,
+                // The epoch rose between two answers: another may have been master in between.
+                _ => voter.series = Some(Series { address: *address, epoch: *epoch, since: now }),
+            },
             Answer::Vouched { .. } => voter.series = None,
             Answer::Refused { reason, .. } => {
                 voter.series = None;
@@ -142,8 +155,7 @@ impl Votes {
         ask_again
     }
 
-    /// The connection is a new one: the Sentinel may have been restarted, with another idea, or is another one since
-    /// the list was changed. An answer to a question from before may still come, and is no beginning.
+    /// The connection is a new one: the Sentinel may have been restarted, with another idea.
     pub(super) fn reconnected(&mut self, sentinel: usize, last_round: u64) {
         if let Some(voter) = self.voters.get_mut(sentinel) {
             voter.series = None;
@@ -205,6 +217,23 @@ impl Votes {
 }
 
 impl Voter {
+    fn new(settings: &Settings, last_round: u64) -> Self {
+        let ask_about = settings.host_addresses.first().copied().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        Voter { last: None, epoch: None, series: None, asked_before: last_round, ask_about }
+    }
+
+    /// The same Sentinel, maybe in another place of the list, and for a host with other addresses.
+    fn changed(self, settings: &Settings, last_round: u64) -> Self {
+        let fresh = Voter::new(settings, last_round);
+        let known = settings.host_addresses.contains(&self.ask_about);
+        Voter {
+            series: self.series.filter(|series| is_ours(settings, series.address)),
+            asked_before: fresh.asked_before,
+            ask_about: if known { self.ask_about } else { fresh.ask_about },
+            ..self
+        }
+    }
+
     fn vote(&self, settings: &Settings, at: Now, answer: &Answer, highest: u64, age: Duration) -> Vote {
         if answer.epoch().is_some_and(|epoch| epoch < highest) {
             return Vote::Stale;
@@ -217,10 +246,10 @@ impl Voter {
                 Some("other-master") if named_in(reason, settings).is_none() => Vote::Other,
                 _ => Vote::Refused,
             },
-            Answer::Names { .. } => match &self.series {
+            Answer::Names { address, .. } => match &self.series {
                 Some(series) if at.saturating_sub(series.since) >= age => Vote::Good,
                 Some(series) => Vote::Young { old_at: series.since + age },
-                None if names_us(settings, answer) => Vote::Young { old_at: at + age },
+                None if is_ours(settings, *address) => Vote::Young { old_at: at + age },
                 None => Vote::Other,
             },
             Answer::Nothing(_) => Vote::Nothing,
@@ -234,9 +263,9 @@ pub(super) fn needed_age(settings: &Settings) -> Duration {
     settings.lease + MARGIN
 }
 
-fn names_us(settings: &Settings, answer: &Answer) -> bool {
-    matches!(answer, Answer::Names { address, .. }
-        if address.port() == settings.port && settings.host_addresses.contains(&address.ip()))
+/// Whether this is the local node, as the Sentinels know it.
+fn is_ours(settings: &Settings, address: SocketAddr) -> bool {
+    address.port() == settings.port && settings.host_addresses.contains(&address.ip())
 }
 
 /// Which of this host's addresses `other-master <ip> <port>` names, if it is one.
@@ -247,7 +276,7 @@ fn named_in(reason: &str, settings: &Settings) -> Option<IpAddr> {
     }
     let ip = words.next()?.parse().ok()?;
     let port: u16 = words.next()?.parse().ok()?;
-    (port == settings.port && settings.host_addresses.contains(&ip)).then_some(ip)
+    is_ours(settings, SocketAddr::new(ip, port)).then_some(ip)
 }
 
 impl Answer {

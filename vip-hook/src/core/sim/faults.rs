@@ -181,7 +181,8 @@ impl World {
         self.carry_outputs(host, held);
         let it = &mut self.hosts[host];
         let held = it.holder.held;
-        it.holder.reload(now, settings);
+        let kept: Vec<Option<usize>> = (0..settings.sentinels).map(Some).collect();
+        it.holder.reload(now, settings, &kept);
         let mut outputs = Vec::new();
         while let Some(output) = it.holder.poll() {
             outputs.push(output);
