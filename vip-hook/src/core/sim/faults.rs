@@ -104,6 +104,7 @@ impl World {
                 self.tell_of_link(host);
                 self.after(lasts, Event::Mend(fault));
             }
+            Fault::ClockJumps { host, by } => self.hosts[host].clock.offset += by,
             Fault::Maintenance { host, lasts } => {
                 self.wish(host, Input::Maintenance(true));
                 self.hosts[host].maintenance = true;

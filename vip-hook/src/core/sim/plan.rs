@@ -121,6 +121,11 @@ pub(super) enum Fault {
         host: usize,
         lasts: Us,
     },
+    /// A host's clock goes on from a later time, as after a suspension. The kernel's leases do not know.
+    ClockJumps {
+        host: usize,
+        by: Us,
+    },
     Maintenance {
         host: usize,
         lasts: Us,
@@ -348,7 +353,7 @@ fn any(random: &mut Xoshiro256PlusPlus, hosts: usize, sentinels: usize) -> Fault
         0 => random.random_range(5 * MS..500 * MS),
         _ => random.random_range(100 * MS..4 * SECOND),
     };
-    match random.random_range(0..22) {
+    match random.random_range(0..23) {
         0 | 1 => Fault::CutFromSentinels { host, lasts },
         2 => Fault::CutFromClients { host, lasts },
         3 | 4 => Fault::CutFromAll { host, lasts },
@@ -366,6 +371,7 @@ fn any(random: &mut Xoshiro256PlusPlus, hosts: usize, sentinels: usize) -> Fault
         18 => Fault::Intruder { lasts },
         19 => Fault::LinkFlaps { host, lasts },
         20 => Fault::Reload { host },
+        21 => Fault::ClockJumps { host, by: lasts * random.random_range(1..=20) },
         _ => by_operator(random, hosts, sentinels),
     }
 }
