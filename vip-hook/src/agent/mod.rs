@@ -220,6 +220,7 @@ impl<H: Host> Agent<H> {
             self.pulse = now + self.service.pulse().unwrap_or(PULSE).min(PULSE);
             self.service.alive();
             self.follow_host();
+            self.save_again();
             let status = self.status_line();
             self.service.status(&status);
         }
@@ -243,11 +244,11 @@ impl<H: Host> Agent<H> {
             }
             Event::Call(call) => self.call(call),
             Event::Stored { master, result } => {
-                if let Err(error) = result {
-                    log::warning!("The state could not be saved: {error}");
+                if let Err(error) = &result {
+                    log::warning!("The state could not be saved, which is tried again: {error}");
                 }
                 if let Some(running) = self.masters.get_mut(&master) {
-                    running.store.written(master, &self.events);
+                    running.store.written(master, &self.events, result.is_ok());
                 }
             }
             Event::Reload => self.reload(),
@@ -374,8 +375,10 @@ impl<H: Host> Agent<H> {
                 );
             }
         }
-        if tokio::time::timeout(SAVE_LIMIT, self.save()).await.is_err() {
-            log::warning!("The state is not on disk yet; the agent does not wait for it any longer");
+        self.save_again();
+        let in_time = tokio::time::timeout(SAVE_LIMIT, self.save()).await.is_ok();
+        if !in_time || !self.masters.values().all(|running| running.store.is_saved()) {
+            log::warning!("The state is not on disk; the agent does not wait for it any longer");
         }
         // What they still tell, nobody waits for.
         self.queue.close();
@@ -384,10 +387,17 @@ impl<H: Host> Agent<H> {
             closing.spawn(link.close());
         }
         while closing.join_next().await.is_some() {}
-        log::notice!("The agent ends; it holds nothing");
+        log::notice!("The agent ends");
     }
 
-    /// Waits until all that is to be kept is on disk.
+    /// Writes what could not be written before.
+    fn save_again(&mut self) {
+        for (id, running) in &mut self.masters {
+            running.store.retry(*id, &self.events);
+        }
+    }
+
+    /// Waits until nothing is being written any more.
     async fn save(&mut self) {
         while self.masters.values().any(|running| running.store.is_busy()) {
             if let Some(event @ Event::Stored { .. }) = self.queue.recv().await {

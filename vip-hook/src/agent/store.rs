@@ -1,6 +1,7 @@
 //! What must survive the agent, one small file a master: the highest configuration epoch, and maintenance.
 //!
 //! A file is written on a thread that may block. While it is, the newest wish waits; the ones between are not written.
+//! What a full disk refuses is tried again, once a second.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,9 +60,18 @@ impl Store {
         self.write(master, events);
     }
 
-    /// A writing ended.
-    pub(super) fn written(&mut self, master: MasterId, events: &Events) {
+    /// A writing ended. What could not be written is written again by [`Store::retry`], or with the next change.
+    pub(super) fn written(&mut self, master: MasterId, events: &Events, succeeded: bool) {
         self.writing = false;
+        if succeeded {
+            self.write(master, events);
+        } else {
+            self.changed = true;
+        }
+    }
+
+    /// Writes what could not be written before.
+    pub(super) fn retry(&mut self, master: MasterId, events: &Events) {
         self.write(master, events);
     }
 
@@ -78,13 +88,55 @@ impl Store {
         });
     }
 
-    /// Whether something is not on disk yet.
+    /// Whether something is being written.
     pub(super) fn is_busy(&self) -> bool {
-        self.writing || self.changed
+        self.writing
+    }
+
+    /// Whether everything is on disk.
+    pub(super) fn is_saved(&self) -> bool {
+        !self.writing && !self.changed
     }
 }
 
 fn write(path: &Path, record: &Record) -> Result<(), String> {
     let text = crate::control::line(record);
     replace::replace(path, text.as_bytes()).map(drop).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    async fn result(queue: &mut Receiver<Event>) -> Result<(), String> {
+        match queue.recv().await {
+            Some(Event::Stored { result, .. }) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_is_written_again_as_it_is_by_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, mut queue) = channel(4);
+        let mut store = Store::open(dir.path(), "m").unwrap();
+        assert!(store.is_saved() && *store.record() == Record::default());
+        let file = dir.path().join("m.json");
+        std::fs::create_dir(&file).unwrap();
+        store.change(1, &events, |record| record.epoch = Some(7));
+        store.change(1, &events, |record| record.maintenance = true);
+        assert!(result(&mut queue).await.unwrap_err().contains("m.json"));
+        store.written(1, &events, false);
+        assert!(!store.is_busy() && !store.is_saved(), "a full disk is not tried without a pause");
+        std::fs::remove_dir(&file).unwrap();
+        store.retry(1, &events);
+        store.retry(1, &events);
+        result(&mut queue).await.unwrap();
+        store.written(1, &events, true);
+        assert!(store.is_saved() && queue.try_recv().is_err());
+        let read = Store::open(dir.path(), "m").unwrap();
+        assert_eq!(*read.record(), Record { epoch: Some(7), maintenance: true });
+    }
 }

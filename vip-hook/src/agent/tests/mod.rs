@@ -6,6 +6,7 @@ mod stage;
 use std::time::Duration;
 
 use crate::agent::host::HostEvent;
+use crate::agent::store::Store;
 use crate::clock;
 use crate::control::{Reply, Request};
 use crate::core::types::{AddressState, VirtualAddress};
@@ -305,6 +306,18 @@ async fn maintenance_lets_go_and_survives_a_restart() {
     stage.until_on().await;
     let reply = stage.call(Request::Maintenance { on: true, master: Some("nobody".into()) }).await;
     assert!(matches!(&reply, Reply::Refused { text } if text.contains("no master 'nobody'")), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_state_file_that_is_no_such_keeps_the_agent_from_starting() {
+    let mut stage = Stage::new(&REDOUBT).await;
+    stage.until_on().await;
+    stage.stop().await;
+    for text in ["", "{\"epoch\":", "{\"epoch\":-1}", "{\"epoch\":1,\"other\":2}"] {
+        std::fs::write(stage.state_file(), text).unwrap();
+        let error = Store::open(&stage.config().state_dir, "mymaster").unwrap_err();
+        assert!(error.contains("mymaster.json") && error.contains("remove it if"), "{text}: {error}");
+    }
 }
 
 #[tokio::test]

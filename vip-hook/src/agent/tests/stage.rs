@@ -404,6 +404,11 @@ impl Stage {
         self.dir.path().join("vip-hook.yaml")
     }
 
+    /// What the agent keeps of its master.
+    pub(super) fn state_file(&self) -> PathBuf {
+        self.dir.path().join("state/mymaster.json")
+    }
+
     pub(super) fn config(&self) -> Config {
         Config::load(&self.file()).unwrap()
     }
