@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use redoubt_wire::resp::value::{Decoder, ValueLimits, encode_command};
@@ -307,6 +309,28 @@ fn what_the_sentinels_say_is_held_against_the_configuration() {
         "{}",
         stdout(&output)
     );
+}
+
+#[test]
+fn a_sentinel_that_is_listed_under_two_addresses_is_found() {
+    let setup = Setup::new("");
+    let knows_its_name = Arc::new(AtomicBool::new(true));
+    let knows = Arc::clone(&knows_its_name);
+    let port = play(move |command| match command {
+        "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster" => words("127.0.0.1 1"),
+        "SENTINEL MASTER mymaster" => words("name mymaster config-epoch 3 num-other-sentinels 1"),
+        "SENTINEL MYID" if knows.load(Ordering::SeqCst) => words("$4ed0c5d0f0a54f0a96f9d1a1b8cf34ad3a1a6a9c"),
+        _ => None,
+    });
+    let list = format!("sentinels: ['127.0.0.1:{port}', 'localhost:{port}']");
+    let text = std::fs::read_to_string(setup.file()).unwrap();
+    std::fs::write(setup.file(), text.replace("sentinels: ['127.0.0.1:1']", &list)).unwrap();
+    let says = format!("127.0.0.1:{port} and localhost:{port} are one and the same Sentinel");
+    let output = setup.run(&["check"]);
+    assert!(code(&output) == 1 && stdout(&output).contains(&says), "{}", stdout(&output));
+    knows_its_name.store(false, Ordering::SeqCst);
+    let output = setup.run(&["check"]);
+    assert!(!stdout(&output).contains("one and the same"), "{}", stdout(&output));
 }
 
 #[test]

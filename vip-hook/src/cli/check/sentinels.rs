@@ -1,10 +1,11 @@
 //! What the Sentinels say of a master, against the configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::access::{self, User};
 use super::{Findings, ask};
+use crate::agent::links::answers;
 use crate::agent::linux;
 use crate::cli::ask::{Peer, Told};
 use crate::config::{Config, Endpoint, Master};
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config, master: &Master, findings: &mut Findings) {
     let own = linux::own_addresses().unwrap_or_default();
     let mut known: BTreeSet<(IpAddr, u16)> = BTreeSet::new();
     let mut answered = 0;
+    let mut ids: BTreeMap<String, &Endpoint> = BTreeMap::new();
     for sentinel in &master.sentinels {
         let mut peer = match Peer::connect(sentinel, &master.sentinel_login) {
             Ok(peer) => peer,
@@ -32,6 +34,17 @@ pub(super) fn check(config: &Config, master: &Master, findings: &mut Findings) {
         };
         answered += 1;
         known.insert((told.address.ip(), told.address.port()));
+        if let Some(id) = id_of(&mut peer)
+            && let Some(other) = ids.insert(id, sentinel)
+        {
+            findings.error(
+                about,
+                format!(
+                    "{other} and {sentinel} are one and the same Sentinel, which would count twice: two hosts could \
+                     each have a majority; list it once"
+                ),
+            );
+        }
         check_settings(master, sentinel, &told, findings);
         check_monitored(config, master, sentinel, &mut peer, &mut known, findings);
         let local = sentinel.ip().is_some_and(|ip| ip.is_loopback() || own.contains(&ip));
@@ -56,6 +69,13 @@ pub(super) fn check(config: &Config, master: &Master, findings: &mut Findings) {
             ),
         );
     }
+}
+
+/// By which name a Sentinel knows itself; those before Redis 6.2 do not say.
+fn id_of(peer: &mut Peer) -> Option<String> {
+    let reply = peer.ask(&["SENTINEL", "MYID"]).ok()?;
+    let id = reply.as_bytes().filter(|_| reply.error_text().is_none());
+    id.map(answers::printable)
 }
 
 fn check_settings(master: &Master, sentinel: &Endpoint, told: &Told, findings: &mut Findings) {
