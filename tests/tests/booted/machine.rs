@@ -35,6 +35,16 @@ pub fn programs() -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_path_buf()
 }
 
+/// Installs everything under a root.
+pub fn make_install(root: &Path) {
+    let made = Command::new("make")
+        .args(["-C", &sources().display().to_string(), "install", "PREFIX=/usr/local"])
+        .args([format!("DESTDIR={}", root.display()), format!("BUILD={}", programs().display())])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
 /// A systemd of the test's own. Ends with everything in it.
 pub struct Booted {
     unshare: Child,
@@ -95,6 +105,11 @@ impl Booted {
             let journal = inside(self.init, &["journalctl", "--no-pager", "-n", "40"]);
             panic!("{words:?}: {error}\n{}", journal.unwrap_or_default())
         })
+    }
+
+    /// The same for one that may fail.
+    pub fn try_run(&self, words: &[&str]) -> Result<String, String> {
+        inside(self.init, words)
     }
 
     /// A command that runs in it.

@@ -3,6 +3,7 @@
 //!
 //! Needs root, and the right to mount and to make control groups; without them a test says so and is skipped.
 
+mod agent;
 mod machine;
 mod recipe;
 mod services;

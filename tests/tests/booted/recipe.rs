@@ -255,8 +255,11 @@ async fn typed() {
             })
             .await
             .unwrap();
-            site.settled().await;
+            let holder = site.settled().await;
             killed = true;
+            let journal = site.machines[holder].run(&["journalctl", "--no-pager", "-u", "redoubt-sentinel"]);
+            assert!(journal.contains("redoubt-vip-hook of mymaster (pid"), "{journal}");
+            assert!(journal.contains(": 10.0.0.100 taken on eth0 "), "{journal}");
         } else if block.contains("FAILOVER") {
             assert_eq!(shown, ["OK\n"]);
             moved = true;

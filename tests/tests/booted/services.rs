@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use redoubt_lab::netns::Net;
 use redoubt_lab::scratch::Scratch;
 use redoubt_lab::wait;
 
-use super::machine::{Booted, LIMIT, as_root, programs, sources};
+use super::machine::{Booted, LIMIT, as_root, make_install};
 
 const NODE: &str = "redoubt-node@6379.service";
 const SENTINEL: &str = "redoubt-sentinel.service";
@@ -18,12 +17,7 @@ const SENTINEL_SOCKET: &str = "/run/redoubt/sentinel/socket";
 
 /// What is installed on the machine.
 fn install(root: &Path) {
-    let made = Command::new("make")
-        .args(["-C", &sources().display().to_string(), "install", "PREFIX=/usr/local"])
-        .args([format!("DESTDIR={}", root.display()), format!("BUILD={}", programs().display())])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    make_install(root);
     let append = |name: &str, lines: &str| {
         let path = root.join("etc/redoubt").join(name);
         fs::write(&path, fs::read_to_string(&path).unwrap() + lines).unwrap();
