@@ -24,6 +24,8 @@
 //! - The kernel ends the lease when this process does not, and gets the time that is left, computed when it is told.
 //! - All hosts of a master have the same lease: each waits for the others' by its own figure. Clocks may differ in
 //!   rate by what [`types::MARGIN`] covers, their settings not at all: only monotonic spans count.
+//! - No machine stands still with its clock while others go on, as a virtual machine does that is paused: what was left
+//!   of its lease then begins when it goes on. Nothing on that machine can know; `configs/vip/README.md` says so.
 //! - A release is told only when the platform has confirmed that every address is off, and no answer to a question
 //!   from before it counts then. The Sentinel forgets only what it said over the very connection on which the release
 //!   came: TCP may deliver one that an old connection held back when a new one has long been vouched on.
