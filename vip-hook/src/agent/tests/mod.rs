@@ -127,6 +127,52 @@ async fn without_a_majority_of_the_sentinels_the_address_is_let_go_of() {
 }
 
 #[tokio::test]
+async fn one_sentinel_that_talks_nonsense_moves_nothing() {
+    let stage = Stage::new(&REDOUBT).await;
+    stage.until_on().await;
+    let endless = format!("+{}", "a".repeat(1 << 20));
+    for nonsense in [
+        "",
+        "$5\r\nhal",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "*1000000000\r\n",
+        "$9999999999\r\n",
+        ":1\r\n:1\r\n:1\r\n",
+        "*3\r\n$7\r\nvouched\r\n:-1\r\n:-1\r\n",
+        "-TILT\r\n",
+        &endless,
+    ] {
+        stage.sentinels[2].plays().raw = Some(nonsense.into());
+        let asked = stage.sentinels[0].count("SENTINEL VOUCH");
+        eventually("the others are asked", || stage.sentinels[0].count("SENTINEL VOUCH") > asked + 3).await;
+        let status = stage.status().await;
+        assert!(!status.masters[0].sentinels[2].counts && status.masters[0].holds, "{status:?}");
+    }
+    assert_eq!(stage.hosted().count("drop"), 0);
+    stage.sentinels[2].plays().raw = None;
+    stage.sentinels[1].plays().hangs = true;
+    let asked = stage.sentinels[2].count("SENTINEL VOUCH");
+    eventually("it counts again", || stage.sentinels[2].count("SENTINEL VOUCH") > asked + 8).await;
+    assert!(stage.is_on(VIP));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_say_its_role_loses_the_address_with_the_lease() {
+    let stage = Stage::new(&REDOUBT).await;
+    for error in ["LOADING Redis is loading the dataset in memory", "BUSY a script", "NOAUTH who are you"] {
+        stage.until_on().await;
+        stage.node.plays().raw = Some(format!("-{error}\r\n"));
+        let last = clock::now();
+        stage.until_off().await;
+        assert!(stage.hosted().longest <= last + LEASE, "{error}");
+        let why = stage.status().await.masters[0].why.clone();
+        assert!(why.contains(error), "{why}");
+        stage.node.plays().raw = None;
+    }
+    stage.until_on().await;
+}
+
+#[tokio::test]
 async fn an_event_of_a_sentinel_makes_a_round_due() {
     let stage = Stage::with(&REDOUBT, "lease-ms: 10000", |node, _| node.plays().is_master = false).await;
     eventually("it is subscribed", || stage.sentinels[2].subscribers() == 1).await;

@@ -139,6 +139,8 @@ pub(super) struct Plays {
     pub(super) other: Duration,
     /// It takes requests and does not answer.
     pub(super) hangs: bool,
+    /// Its reply to everything, byte for byte.
+    pub(super) raw: Option<String>,
     /// What a client must say first.
     pub(super) password: Option<String>,
     /// What was asked, in order, as words.
@@ -163,6 +165,7 @@ impl Played {
             epoch: 1,
             other: Duration::from_secs(3600),
             hangs: false,
+            raw: None,
             password: None,
             asked: Vec::new(),
         };
@@ -278,6 +281,9 @@ fn reply(plays: &mut Plays, words: &[String], allowed: &mut bool) -> Option<Stri
     plays.asked.push(words.join(" "));
     if plays.hangs {
         return None;
+    }
+    if plays.raw.is_some() {
+        return plays.raw.clone();
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if let Some(password) = &plays.password {
