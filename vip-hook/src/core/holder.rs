@@ -148,7 +148,15 @@ impl Holder {
 
     /// What is to be done next, until there is nothing.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        loop {
+            let output = self.out.pop_front()?;
+            // The address may have been let go of while what came before was carried out.
+            let is_on = |index: &usize| self.slots.get(index).is_some_and(|slot| slot.on);
+            match &output {
+                Output::Platform { index, action: Action::Announce } if !is_on(index) => {}
+                _ => return Some(output),
+            }
+        }
     }
 
     /// When [`Holder::tick`] is due.

@@ -399,6 +399,32 @@ fn announces_five_times_and_anew_when_the_link_comes_up() {
 }
 
 #[test]
+fn what_was_let_go_of_meanwhile_is_not_announced() {
+    let two = Settings { addresses: vec![virtual_address(100), virtual_address(101)], ..settings() };
+    let mut stage = Stage::new(two, None);
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.run(99);
+    stage.now += ms(1);
+    stage.holder.tick(stage.now);
+    let hold = |index| move |output: &Output| matches!(output, Output::Platform { index: i, action: Action::Hold { .. } } if *i == index);
+    let next = |stage: &mut Stage, wanted: &dyn Fn(&Output) -> bool| {
+        std::iter::from_fn(|| stage.holder.poll()).any(|output| wanted(&output))
+    };
+    let what = Action::Hold { until: stage.now + ms(300) };
+    assert!(next(&mut stage, &hold(0)));
+    stage.holder.handle(stage.now, Input::Done { index: 0, what });
+    assert!(next(&mut stage, &hold(1)));
+    // The kernel takes longer for the second than the lease lasts.
+    stage.now += ms(500);
+    stage.holder.handle(stage.now, Input::Done { index: 1, what });
+    stage.settle();
+    assert_eq!(
+        stage.actions().into_iter().filter(|action| *action != Action::Probe).collect::<Vec<_>>(),
+        [Action::Drop; 2]
+    );
+}
+
+#[test]
 fn a_failed_announcement_shows_and_is_repeated_with_the_next_round() {
     let mut stage = Stage::holding(settings());
     stage.run(150);
