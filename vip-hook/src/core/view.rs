@@ -116,7 +116,16 @@ impl Holder {
                 .into();
         }
         if self.proof.is_none() {
-            return self.why_no_proof(now);
+            let mut why = self.why_no_proof(now);
+            let votes = self.votes.last_votes(&self.settings, self.epochs.highest());
+            let stale = votes.flatten().filter(|vote| *vote == Vote::Stale).count();
+            if stale >= self.votes.majority() && self.epochs.lower().is_none() {
+                why.push_str(
+                    "; if the deployment was built anew, that counts once all configured Sentinels have said so for \
+                     ten seconds: take those out of the list that are no more",
+                );
+            }
+            return why;
         }
         match (self.probe.is_blocked(), self.probe.last_claim()) {
             (true, Some(claim)) => format!(
