@@ -15,6 +15,7 @@ pub const SENTINEL_ENV: &str = "REDOUBT_SENTINEL_BIN";
 
 const NODE: &str = "redoubt-node";
 const SENTINEL: &str = "redoubt-sentinel";
+const VIP_HOOK: &str = "redoubt-vip-hook";
 const BARE_LOOP: &str = "bare-loop";
 
 /// The programs of a deployment.
@@ -33,6 +34,11 @@ impl Binaries {
             node: choose(node, NODE_ENV, NODE)?,
             sentinel: choose(sentinel, SENTINEL_ENV, SENTINEL)?,
         })
+    }
+
+    /// The hook that moves virtual addresses, which lies beside our own program.
+    pub fn vip_hook() -> Result<PathBuf> {
+        Ok(own_dir()?.join(VIP_HOOK))
     }
 
     /// As `locate`, and has cargo bring the programs that lie beside our own up to date if

@@ -336,17 +336,21 @@ impl Host {
         Ok(words.find(|word| *word == "lladdr").and_then(|_| words.next()).and_then(mac_of))
     }
 
-    /// Asks for an address (ARP or neighbour discovery) in every period until stopped, and takes down who answers.
+    /// Asks for an address (ARP or neighbour discovery) in every period until stopped, and takes down who answers. The
+    /// answers come to this host alone, so that no other host's neighbour table is refreshed by them.
     pub fn prober(&self, address: IpAddr, period: Duration) -> Prober {
         let stop = Arc::new(AtomicBool::new(false));
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let (stopped, answers, own) = (stop.clone(), heard.clone(), self.mac);
+        let (stopped, answers) = (stop.clone(), heard.clone());
+        let question = match address {
+            IpAddr::V4(_) => frames::probe(address, self.mac),
+            IpAddr::V6(address) => frames::ndp::question(address, self.address6, self.mac),
+        };
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = self.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let socket = PacketSocket::open(address, &[address]).expect("a packet socket in a namespace");
-                let question = frames::probe(address, own);
                 let interface =
                     nix::net::if_::if_nametoindex(INTERFACE).expect("every host has its interface");
                 let mut ticks = tokio::time::interval(period);

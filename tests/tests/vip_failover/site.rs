@@ -1,7 +1,9 @@
-//! Three hosts with node, Sentinel and agent, a client host that knows one address, and an observer that is put on
-//! the other side of a cut; what each of them saw is kept.
+//! Three hosts with node, Sentinel and agent, a client host that knows one address, and two observers, one on each side
+//! of a cut; what each of them saw is kept. The client itself asks nothing, so that its neighbour table is what
+//! announcements made of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,11 +14,11 @@ use redoubt_lab::netns::{Host, INTERFACE, Net, Prober};
 use redoubt_lab::process::Process;
 use redoubt_lab::scratch::Scratch;
 
-use crate::holders::Holders;
+use crate::holders::{Answer, Holders};
 use crate::writer::Writer;
 
-/// The only address that the client knows.
-pub const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
+pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
+pub const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x100));
 /// The Sentinels' name for the master.
 const MASTER: &str = "mymaster";
 pub const NODE_PORT: u16 = 6379;
@@ -24,7 +26,10 @@ const SENTINEL_PORT: u16 = 26379;
 /// Hosts with node, Sentinel and agent.
 const SERVERS: usize = 3;
 const CLIENT: usize = 3;
-const OBSERVER: usize = 4;
+/// An observer on the client's side of a cut.
+const NEAR: usize = 4;
+/// One on the other side.
+const FAR: usize = 5;
 /// How often who answers is asked.
 const PROBE_PERIOD: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(40);
@@ -42,8 +47,11 @@ struct Running {
 /// The whole deployment.
 pub struct Site {
     running: Vec<Running>,
-    probers: Vec<Prober>,
-    /// Writes through the address.
+    /// Of each address, from the near side first.
+    probers: Vec<(IpAddr, Prober)>,
+    /// The only address that the client knows.
+    address: IpAddr,
+    /// Writes through it.
     pub writer: Writer,
     binaries: Binaries,
     hook: PathBuf,
@@ -57,26 +65,30 @@ pub struct Site {
 pub struct Cost {
     /// From the last acknowledged write before it to the first after it.
     pub outage: Duration,
-    /// For how long two hosts answered for the address.
-    pub dual: Duration,
     /// Which host has the address now.
     pub holder: usize,
 }
 
 impl Site {
-    /// Starts everything with `Sentinels` of that program, and waits until the client's writes are acknowledged.
-    pub fn start(sentinel: Option<PathBuf>) -> Site {
+    /// Starts everything with `Sentinels` of that program and these virtual addresses, of which the client knows the
+    /// first, and waits until its writes are acknowledged.
+    pub fn start(sentinel: Option<PathBuf>, addresses: &[IpAddr]) -> Site {
         let scratch = Scratch::for_test(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let binaries = Binaries::locate(None, sentinel).unwrap();
-        let hook = binaries.node.with_file_name("redoubt-vip-hook");
-        let net = Net::new(OBSERVER + 1).unwrap();
+        let hook = Binaries::vip_hook().unwrap();
+        let net = Net::new(FAR + 1).unwrap();
         let dirs: Vec<PathBuf> = net.hosts().iter().map(|host| scratch.subdir(&host.name).unwrap()).collect();
-        let probers = [CLIENT, OBSERVER].map(|host| net.host(host).prober(VIP, PROBE_PERIOD)).into();
-        let writer = Writer::start(net.host(CLIENT), SocketAddr::new(VIP, NODE_PORT));
+        let probers = |address: &IpAddr| {
+            [NEAR, FAR].map(|host| (*address, net.host(host).prober(*address, PROBE_PERIOD)))
+        };
+        let probers = addresses.iter().flat_map(probers).collect();
+        let address = addresses[0];
+        let writer = Writer::start(net.host(CLIENT), SocketAddr::new(address, NODE_PORT));
         let running = (0..SERVERS).map(|_| Running::default()).collect();
-        let mut site = Site { running, probers, writer, binaries, hook, dirs, net, _scratch: scratch };
+        let mut site =
+            Site { running, probers, address, writer, binaries, hook, dirs, net, _scratch: scratch };
         for host in 0..SERVERS {
-            site.write_files(host);
+            site.write_files(host, addresses);
             site.start_all(host);
         }
         site.hasten();
@@ -92,7 +104,7 @@ impl Site {
         }
     }
 
-    fn write_files(&self, host: usize) {
+    fn write_files(&self, host: usize, addresses: &[IpAddr]) {
         let dir = &self.dirs[host];
         let shown = dir.display();
         let first = self.net.host(0).address;
@@ -110,9 +122,13 @@ impl Site {
         );
         let list: String =
             (0..SERVERS).map(|i| format!("  - {}:{SENTINEL_PORT}\n", self.net.host(i).address)).collect();
+        let addresses: String = addresses
+            .iter()
+            .map(|address| format!("      - address: \"{address}\"\n        interface: {INTERFACE}\n"))
+            .collect();
         let agent = format!(
             "socket: {shown}/agent.sock\nstate-dir: {shown}\nsentinels:\n{list}masters:\n  - name: {MASTER}\n    \
-             node: {}:{NODE_PORT}\n    addresses:\n      - address: {VIP}\n        interface: {INTERFACE}\n",
+             node: {}:{NODE_PORT}\n    addresses:\n{addresses}",
             self.net.host(host).address
         );
         std::fs::write(dir.join("node.conf"), node).unwrap();
@@ -161,9 +177,9 @@ impl Site {
         self.running[host].agent.as_mut().expect("the agent was started")
     }
 
-    /// Cuts a host off from everybody but the observer.
+    /// Cuts a host off from everybody but the observer on its side.
     pub fn cut(&self, host: usize) {
-        self.net.partition(&[&[host, OBSERVER]]).unwrap();
+        self.net.partition(&[&[host, FAR]]).unwrap();
     }
 
     /// What a server on a host answers to somebody on the same host.
@@ -225,17 +241,18 @@ impl Site {
         }
     }
 
-    /// Waits until everything is well: all agree, the address is with the master alone, and writes go through it.
+    /// Waits until everything is well: all agree, the addresses are with the master alone, and writes go through.
     /// Returns the master's host.
     pub fn settled(&self) -> usize {
         self.wait("the deployment settles", || {
             let host = self.agreed()?;
             let since = Instant::now();
             std::thread::sleep(3 * PROBE_PERIOD);
-            let heard = self.probers.iter().flat_map(Prober::heard).filter(|heard| heard.at > since);
-            let by: std::collections::BTreeSet<_> = heard.map(|heard| heard.by).collect();
-            if by.len() != 1 || !by.contains(&self.net.host(host).mac) {
-                return Err(format!("host {host} is the master, and {by:?} answer for the address"));
+            let answers: BTreeSet<_> =
+                self.answers(since).map(|answer| (answer.address, answer.by)).collect();
+            let mac = self.net.host(host).mac;
+            if answers != self.probers.iter().map(|(address, _)| (*address, mac)).collect() {
+                return Err(format!("host {host} is the master, and these answer: {answers:?}"));
             }
             match self.writer.last_ack() {
                 Some(at) if at > since => Ok(host),
@@ -247,7 +264,7 @@ impl Site {
     /// Waits for a new holder whose writes are acknowledged, and says what the way there cost since `start`.
     pub fn cost_since(&self, start: Instant, old: Option<usize>) -> Cost {
         let holder = self.wait("another host answers, and writes go through", || {
-            let last = self.probers[0].last().filter(|heard| heard.at > start).ok_or("nobody answers")?;
+            let last = self.probers[0].1.last().filter(|heard| heard.at > start).ok_or("nobody answers")?;
             let holder = self.host_of(last.by).ok_or("a stranger answers")?;
             let acked = self.writer.first_ack_after(last.at).is_some();
             (acked && Some(holder) != old)
@@ -257,18 +274,24 @@ impl Site {
         // Whoever comes late with an answer shall be heard.
         std::thread::sleep(Duration::from_millis(200));
         let outage = self.writer.longest_gap_since(start);
-        Cost { outage, dual: self.holders(start).dual(), holder }
+        Cost { outage, holder }
     }
 
     /// Who answered since then, seen from both sides of a cut.
     pub fn holders(&self, since: Instant) -> Holders {
-        let heard = self.probers.iter().flat_map(Prober::heard).filter(|heard| heard.at >= since);
-        Holders::new(heard.map(|heard| (heard.at, heard.by)).collect())
+        Holders::new(self.answers(since).collect())
+    }
+
+    fn answers(&self, since: Instant) -> impl Iterator<Item = Answer> {
+        self.probers.iter().flat_map(move |(address, prober)| {
+            let heard = prober.heard().into_iter().filter(move |heard| heard.at >= since);
+            heard.map(|heard| Answer { at: heard.at, address: *address, by: heard.by })
+        })
     }
 
     /// What the client's neighbour table says, as a host.
     pub fn neighbour(&self) -> Option<usize> {
-        self.host_of(self.net.host(CLIENT).neighbour(VIP).unwrap()?)
+        self.host_of(self.net.host(CLIENT).neighbour(self.address).unwrap()?)
     }
 
     fn host_of(&self, mac: [u8; 6]) -> Option<usize> {
