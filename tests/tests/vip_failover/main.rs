@@ -50,7 +50,7 @@ fn rounds(
         println!("{what} {round}/{count}: host {old} to {}: {:?} without service", cost.holder, cost.outage);
         assert_eq!(site.neighbour(), Some(cost.holder), "the client's neighbour table");
         mend(site, old);
-        site.settled();
+        assert_eq!(site.settled(), cost.holder, "{what}: who took over stays the master");
         assert_eq!(site.holders(start).dual(), Duration::ZERO, "{what}: {:?}", site.holders(start));
         costs.push(cost);
     }
