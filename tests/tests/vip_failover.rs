@@ -42,6 +42,7 @@ async fn rounds(site: &mut Site, fault: Fault, count: usize) -> f64 {
         let cost = site.round(fault).await.unwrap();
         println!("{round}/{count}: {cost:?}");
         assert!(cost.neighbour, "the client's neighbour table names the new host");
+        assert!(cost.kept, "who took over stays the master");
         assert_eq!(cost.dual_ms, 0.0, "two hosts answered");
         costs.push(cost);
     }

@@ -68,6 +68,8 @@ pub struct Cost {
     pub dual_ms: f64,
     /// Whether the client's neighbour table named the new host as soon as it could write again.
     pub neighbour: bool,
+    /// Whether it still was the master when all was mended.
+    pub kept: bool,
 }
 
 fn ms(duration: Duration) -> f64 {

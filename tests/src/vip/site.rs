@@ -277,9 +277,9 @@ impl Site {
         let outage = self.writer.longest_gap_since(start);
         let neighbour = self.neighbour()? == Some(to);
         self.mend(fault, from)?;
-        self.settled().await?;
+        let kept = self.settled().await? == to;
         let dual = self.holders(start).dual();
-        Ok(Cost { fault, from, to, outage_ms: ms(outage), dual_ms: ms(dual), neighbour })
+        Ok(Cost { fault, from, to, outage_ms: ms(outage), dual_ms: ms(dual), neighbour, kept })
     }
 
     async fn break_host(&mut self, fault: Fault, host: usize) -> Result<()> {
