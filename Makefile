@@ -20,18 +20,11 @@ INSTALL ?= install
 # Where the programs are that get installed.
 BUILD ?= $(or $(CARGO_TARGET_DIR),target)/release
 
-PROGRAMS := redoubt-node redoubt-sentinel
-UNITS := redoubt-node@.service redoubt-sentinel.service
+PROGRAMS := redoubt-node redoubt-sentinel redoubt-vip-hook
+UNITS := redoubt-node@.service redoubt-sentinel.service redoubt-vip-agent.service redoubt-vip-agent.socket
 # Never overwritten: they are the operator's.
 CONFIGURATION := node-6379.conf sentinel.conf
-EXAMPLES := $(CONFIGURATION:%=configs/systemd/%) configs/systemd/keep-vip.network.conf
-
-# The virtual IP, where the sources have it.
-ifneq ($(wildcard vip-hook/Cargo.toml),)
-PROGRAMS += redoubt-vip-hook
-UNITS += redoubt-vip-agent.service redoubt-vip-agent.socket
-EXAMPLES += configs/vip/vip-hook.yaml
-endif
+EXAMPLES := $(CONFIGURATION:%=configs/systemd/%) configs/systemd/keep-vip.network.conf configs/vip/vip-hook.yaml
 
 # $(call put,mode,file,place): a file, with the paths of this installation in the place of /usr and /etc.
 put = sed -e 's|/usr/bin/|$(BINDIR)/|g' -e 's|/usr/share/doc/redoubt/|$(DOCDIR)/|g' \

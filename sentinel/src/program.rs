@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redoubt_wire::directives::{CommandLine, Directive};
-use redoubt_wire::service::{PidFile, Service, daemonize};
+use redoubt_wire::service::{LOADING, PidFile, Service, daemonize};
 use redoubt_wire::{log, replace};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -83,7 +83,7 @@ fn start(args: Vec<OsString>) -> Result<i32, String> {
     let resolved = resolve_names(&config, &directives)?;
     config.refuse_virtual_masters(&resolved)?;
     open_log(&settings, &directives)?;
-    let service = Service::start(settings.supervised);
+    let service = Service::start(settings.supervised, LOADING);
     // A supervisor watches the process that it started. Before any thread exists: a daemon is a fork.
     let background = settings.daemonize && !service.is_supervised();
     if background {

@@ -15,6 +15,7 @@ pub const SENTINEL_ENV: &str = "REDOUBT_SENTINEL_BIN";
 
 const NODE: &str = "redoubt-node";
 const SENTINEL: &str = "redoubt-sentinel";
+const VIP_HOOK: &str = "redoubt-vip-hook";
 const BARE_LOOP: &str = "bare-loop";
 
 /// The programs of a deployment.
@@ -59,6 +60,22 @@ impl Binaries {
             })
         };
         Ok(Binaries { node: find("redis-server")?, sentinel: find("redis-sentinel")? })
+    }
+}
+
+/// The program that moves virtual addresses, beside our own.
+pub fn vip_hook() -> Result<PathBuf> {
+    Ok(own_dir()?.join(VIP_HOOK))
+}
+
+/// What was asked for in its place, or itself, brought up to date as by [`Binaries::locate_and_build`].
+pub fn vip_hook_built(asked: Option<PathBuf>) -> Result<PathBuf> {
+    match asked {
+        Some(path) => std::path::absolute(&path).map_err(LabError::file("resolve", &path)),
+        None => {
+            build(&[VIP_HOOK], &own_dir()?)?;
+            vip_hook()
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the verbs of the command line and the agent say to each other: one JSON object a line, over a Unix socket.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::{Gid, Group, geteuid};
 use serde::{Deserialize, Serialize};
 
 /// The longest line that either side takes. A `status` of a thousand masters is shorter.
@@ -205,11 +207,26 @@ pub struct Address {
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens, or the socket may not be used.
+    /// Nobody listens.
     #[error("no agent at {path}: {error}")]
     Unreachable {
         /// The socket.
         path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The socket is not for this user; whether there is an agent, it cannot know.
+    #[error(
+        "user {user} may not use the agent's socket {path}: {error}; run this as root or as a member of {group} \
+         (named by socket-group in vip-hook.yaml, or by SocketGroup= in redoubt-vip-agent.socket)"
+    )]
+    Forbidden {
+        /// The socket.
+        path: String,
+        /// Who asks, by number.
+        user: u32,
+        /// The group that may use it.
+        group: String,
         /// Why.
         error: std::io::Error,
     },
@@ -236,11 +253,15 @@ pub enum CallError {
 /// Asks the agent at `socket`.
 ///
 /// # Errors
-/// No agent, or no reply within five seconds.
+/// No agent, one that this user may not speak to, or no reply within five seconds.
 pub fn call(socket: &Path, request: &Request) -> Result<Reply, CallError> {
     let path = || socket.display().to_string();
-    let stream =
-        UnixStream::connect(socket).map_err(|error| CallError::Unreachable { path: path(), error })?;
+    let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            CallError::Forbidden { path: path(), user: geteuid().as_raw(), group: group_of(socket), error }
+        }
+        _ => CallError::Unreachable { path: path(), error },
+    })?;
     let silent = |error| CallError::Silent { path: path(), error };
     stream.set_read_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
     stream.set_write_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
@@ -251,6 +272,15 @@ pub fn call(socket: &Path, request: &Request) -> Result<Reply, CallError> {
         return Err(silent(std::io::ErrorKind::UnexpectedEof.into()));
     }
     serde_json::from_str(&reply).map_err(|error| CallError::Unintelligible { path: path(), error })
+}
+
+/// The group of a file, in words that also do where it cannot be found out.
+fn group_of(path: &Path) -> String {
+    let Ok(found) = std::fs::metadata(path) else { return "its group".into() };
+    match Group::from_gid(Gid::from_raw(found.gid())) {
+        Ok(Some(group)) => format!("its group, {}", group.name),
+        _ => format!("its group, {}", found.gid()),
+    }
 }
 
 /// A request or a reply as it goes over the socket.

@@ -166,7 +166,7 @@ fn takes_keeps_and_lets_go() {
     hear("READY=1");
     let log = || std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
     until("the address is there", &log, || addresses().contains(VIP));
-    hear("Holds 1 of 1 masters: mymaster");
+    hear("Holds 1 of 1 masters. mymaster (10.99.0.100): Holds: the local node is the master");
     hear("WATCHDOG=1");
     assert!(verb(&file, &["status"]).contains("10.99.0.100/32 on vip0: on"));
     let seven = ["mymaster", "leader", "start", "127.0.0.1", "1", "127.0.0.1", &node.to_string()];
@@ -195,7 +195,7 @@ fn takes_keeps_and_lets_go() {
     agent.0.wait().unwrap();
     assert!(addresses().contains(VIP));
     agent = Agent(start(&file, dir.path()));
-    hear("Holds 1 of 1 masters: mymaster");
+    hear("Holds 1 of 1 masters. mymaster (10.99.0.100, 10.99.0.101): Holds: the local node is the master");
     assert!(addresses().contains(VIP));
 
     signal(&agent.0, Signal::SIGTERM);

@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redoubt_wire::service::LOADING;
+
 use super::shared::{Core, Shared};
 use crate::engine::facts::ShutdownPhase;
 use crate::engine::load::Loading;
@@ -57,8 +59,8 @@ pub fn status(core: &Core) -> String {
     if engine.loading == Loading::Exclusive {
         let progress = engine.facts.persistence.loading.unwrap_or_default();
         return match (progress.loaded_bytes * 100).checked_div(progress.total_bytes) {
-            Some(percent) => format!("Redis is loading... {}%", percent.min(100)),
-            None => "Redis is loading...".into(),
+            Some(percent) => format!("{LOADING} {}%", percent.min(100)),
+            None => LOADING.into(),
         };
     }
     match engine.facts.process.shutdown {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use redoubt_wire::acl::Users;
 use redoubt_wire::directives::{CommandLine, Directive};
 use redoubt_wire::replace::{Recovered, recover};
-use redoubt_wire::service::{PidFile, Service, daemonize};
+use redoubt_wire::service::{LOADING, PidFile, Service, daemonize};
 use redoubt_wire::{log, notice, warning};
 
 use super::listener::Listeners;
@@ -80,7 +80,7 @@ fn start(args: Vec<OsString>) -> Result<ExitCode, String> {
     config.dir = std::env::current_dir().map_err(|e| format!("The working directory has no name: {e}"))?;
     let users = acl::origin(&config, &loaded.users).users(&CATALOG).map_err(|why| format!("\n{why}"))?;
     open_log(&config, &directives)?;
-    let service = Service::start(config.supervised);
+    let service = Service::start(config.supervised, LOADING);
     // A supervisor watches the process that it started. Before any thread exists: a daemon is a fork.
     let background = config.daemonize && !service.is_supervised();
     if background {

@@ -125,6 +125,8 @@ impl Core {
             if direct {
                 let (epoch, config_epoch) = (hello.epoch, hello.config_epoch);
                 peer.own_hello = Some(OwnHello { at: now, epoch, config_epoch });
+                // It may have come farther than when it was asked.
+                peer.epochs_asked_at = None;
             }
         }
         if direct {

@@ -86,6 +86,13 @@ pub enum Pending {
         /// The epoch in which it asked for a vote; 0 if it did not.
         epoch: u64,
     },
+    /// SENTINEL EPOCHS about that master.
+    Epochs {
+        /// The master.
+        master: MasterId,
+        /// When it was asked.
+        at: Ms,
+    },
 }
 
 /// The connections to one process and its record of liveness. See the module's head.

@@ -222,6 +222,17 @@ pub struct OwnHello {
     pub config_epoch: u64,
 }
 
+/// What another Sentinel answered to SENTINEL EPOCHS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epochs {
+    /// When it was asked: what it answered was so at that time or later.
+    pub asked_at: Ms,
+    /// Its current epoch.
+    pub epoch: u64,
+    /// Its config epoch of the master.
+    pub config_epoch: u64,
+}
+
 /// Another Sentinel that watches the same master.
 #[derive(Debug)]
 pub struct Peer {
@@ -241,6 +252,10 @@ pub struct Peer {
     pub answered_epoch: u64,
     /// Its last hello that came from itself and not by way of a data node, which may have kept it.
     pub own_hello: Option<OwnHello>,
+    /// When it was asked how far it has come, and has not been heard of since.
+    pub epochs_asked_at: Option<Ms>,
+    /// What it answered last.
+    pub epochs: Option<Epochs>,
     /// Whom it voted for.
     pub leader: Option<String>,
     /// In which epoch.
@@ -259,6 +274,8 @@ impl Peer {
             asking: false,
             answered_epoch: 0,
             own_hello: None,
+            epochs_asked_at: None,
+            epochs: None,
             leader: None,
             leader_epoch: 0,
         }

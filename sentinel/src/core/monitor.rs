@@ -143,6 +143,10 @@ impl Core {
                 self.peer_answered(master, epoch, key, &value, now);
                 return self.evaluate(master, now);
             }
+            Pending::Epochs { master, at } => {
+                self.epochs_answered(master, at, key, &value, now);
+                return self.evaluate(master, now);
+            }
         }
         self.evaluate_users(key, now);
     }
@@ -323,6 +327,10 @@ impl Core {
             && !promoted
             && self.configuration_confirmed(m, replica.me.role_reported_at, now);
         let idle = state.is_none() && self.masters[m].coming.is_none();
+        let since = replica.me.role_reported_at;
+        if role == Role::Master && !promoted && !confirmed {
+            self.ask_epochs(m, since, now);
+        }
         if (confirmed || (overdue && steady)) && idle && self.looks_sane(m, now) {
             let hostnames = self.globals.announce_hostnames;
             let addr = &self.masters[m].me.addr;

@@ -45,7 +45,7 @@ impl Pulse {
 mod tests {
     use std::time::Duration;
 
-    use redoubt_wire::service::Supervision;
+    use redoubt_wire::service::{LOADING, Supervision};
 
     use super::*;
 
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn without_a_listener_it_never_wakes_the_loop() {
-        let service = Service::start(Supervision::No);
+        let service = Service::start(Supervision::No, LOADING);
         assert_eq!(service.pulse(), None::<Duration>);
         let mut pulse = Pulse::new(&service, 1_000);
         pulse.hasten(1_000);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redoubt_wire::log;
-use redoubt_wire::service::{Service, Supervision};
+use redoubt_wire::service::Service;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
@@ -139,7 +139,7 @@ const SAVE_LIMIT: Duration = Duration::from_secs(2);
 const HOST_PAUSE: Duration = Duration::from_secs(1);
 
 impl<H: Host> Agent<H> {
-    fn new(config: Config, config_file: PathBuf, host: H) -> Self {
+    fn new(config: Config, config_file: PathBuf, host: H, service: Service) -> Self {
         let (events, queue) = channel(QUEUE);
         let now = clock::now();
         Agent {
@@ -154,7 +154,7 @@ impl<H: Host> Agent<H> {
             waiting: Vec::new(),
             events,
             queue,
-            service: Service::start(Supervision::Auto),
+            service,
             started: now,
             pulse: now,
             host_at: now,
@@ -403,23 +403,6 @@ impl<H: Host> Agent<H> {
             if let Some(event @ Event::Stored { .. }) = self.queue.recv().await {
                 self.take(event);
             }
-        }
-    }
-
-    /// One line for `systemctl status`.
-    fn status_line(&self) -> String {
-        if let Some(error) = &self.config_error {
-            return format!("Configuration not taken into use: {error}");
-        }
-        let held: Vec<&str> = self
-            .masters
-            .values()
-            .filter(|running| running.is_on())
-            .map(|running| &*running.config.name)
-            .collect();
-        match (held.len(), self.masters.len()) {
-            (0, all) => format!("Holds nothing; {all} masters"),
-            (_, all) => format!("Holds {} of {all} masters: {}", held.len(), held.join(", ")),
         }
     }
 }

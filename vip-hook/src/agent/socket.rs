@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 use listenfd::ListenFd;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, socket};
+use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::Group;
 use redoubt_wire::log;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -27,6 +30,8 @@ use crate::control::{self, LONGEST_REQUEST, Reply};
 
 /// Connections at once; more have to wait.
 const CONNECTIONS: usize = 64;
+/// Connections that wait to be taken; the kernel makes more of them wait.
+const BACKLOG: i32 = 128;
 /// How long a connection may say nothing.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// After how long without a free file descriptor it is tried again.
@@ -164,14 +169,34 @@ fn bind(path: &Path, group: Option<&str>) -> Result<StdListener, String> {
         }
         None => None,
     };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(is_missing).collect();
+    for folder in missing.into_iter().rev() {
+        // Whatever the umask says: who may not enter it may not use the socket.
+        fs::create_dir(folder)
+            .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)))
+            .map_err(|e| format!("{}: {e}", folder.display()))?;
     }
     remove_stale(path)?;
-    let listener = StdListener::bind(path).map_err(text)?;
-    chown(path, None, gid).map_err(|e| format!("socket-group: {e}; this user must be in that group"))?;
-    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(text)?;
-    Ok(listener)
+    let listener = listen(path).map_err(text)?;
+    let opened = chown(path, None, gid)
+        .map_err(|e| format!("socket-group: {e}; the agent's user must be in that group"))
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(text));
+    if opened.is_err() {
+        // It serves nobody.
+        let _ = fs::remove_file(path);
+    }
+    opened.map(|()| listener)
+}
+
+/// A socket that nobody but its owner can connect to yet, not even for a moment.
+fn listen(path: &Path) -> io::Result<StdListener> {
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // The file is made with the mode that the socket has.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(StdListener::from(socket))
 }
 
 /// Removes the socket of an agent that is no more.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use redoubt_wire::log;
+use redoubt_wire::service::{Service, Supervision};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::host::Host;
@@ -11,6 +12,9 @@ use super::socket::{OnlyOne, Socket};
 use super::{Agent, Event, Events};
 use crate::config::Config;
 use crate::platform::capabilities;
+
+/// What systemd shows until the agent serves.
+const STARTING: &str = "The agent is starting";
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +66,12 @@ async fn serve<H: Host>(
         std::process::id(),
         config_file.display()
     );
+    let service = Service::start(Supervision::Auto, STARTING);
     config.warnings().iter().for_each(|warning| log::warning!("{warning}"));
     for master in &config.masters {
         super::store::Store::open(&config.state_dir, &master.name)?;
     }
-    let agent = Agent::new(config, config_file.into(), host);
+    let agent = Agent::new(config, config_file.into(), host, service);
     let fence = agent.fence();
     if fence.in_kernel {
         log::notice!("{}", fence.text);

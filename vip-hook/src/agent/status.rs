@@ -1,6 +1,8 @@
-//! What `status` tells, from the state machines, the links and the host.
+//! What `status` and systemd are told, from the state machines, the links and the host.
 
 use std::time::Duration;
+
+use redoubt_wire::service::STATUS_MAX;
 
 use super::host::Host;
 use super::{Agent, Running};
@@ -20,6 +22,31 @@ impl<H: Host> Agent<H> {
             fence: self.fence(),
             masters: self.masters.values().map(|running| self.master(running)).collect(),
         }
+    }
+
+    /// One line for `systemctl status`: first what is wrong with the configuration, then each master's addresses, whether
+    /// this host answers for them, and why. Of very many masters the first ones are told of.
+    pub(super) fn status_line(&self) -> String {
+        let held = self.masters.values().filter(|running| running.is_on()).count();
+        let mut line = format!("Holds {held} of {} masters", self.masters.len());
+        if let Some(error) = &self.config_error {
+            line = format!("Configuration not taken into use: {error}; {line}");
+        }
+        for running in self.masters.values() {
+            if line.len() > STATUS_MAX {
+                break;
+            }
+            let view = running.holder.view(clock::now());
+            let names: Vec<String> =
+                view.addresses.iter().map(|address| address.address.address.to_string()).collect();
+            line += &format!(". {} ({}): {}", view.master, names.join(", "), view.why.trim_end_matches('.'));
+            for address in view.addresses {
+                if let Some(error) = address.error {
+                    line += &format!("; {}: {error}", address.address.address);
+                }
+            }
+        }
+        line
     }
 
     /// What the kernel does, said for the longest lease.

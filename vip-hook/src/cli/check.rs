@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{DONE, RETRY, ask};
 use crate::agent::linux;
 use crate::config::{Config, Master, WithoutAgent};
-use crate::control::{self, Reply, Request};
+use crate::control::{self, CallError, Reply, Request};
 use crate::core::types::NodeRole;
 use crate::platform::{self, capabilities, facts};
 
@@ -134,7 +134,11 @@ fn check_agent(config: &Config, findings: &mut Findings) {
         }
         Ok(_) => findings.warning("", "the agent's reply is none of this version; restart it"),
         Err(error) => {
-            findings.warning("", format!("{error}; start it: systemctl start redoubt-vip-agent"));
+            let advice = match error {
+                CallError::Unreachable { .. } => "; start it: systemctl start redoubt-vip-agent",
+                _ => "",
+            };
+            findings.warning("", format!("{error}{advice}"));
             match capabilities::missing() {
                 Ok(missing) if missing.is_empty() => {
                     let longest = config.masters.iter().map(|master| master.lease).max().unwrap_or_default();

@@ -58,8 +58,11 @@ impl Supervision {
 
 /// A sign of life comes at least this often, be there a watchdog or not: the status is brought up to date with it.
 const LONGEST_PULSE: Duration = Duration::from_secs(1);
-/// Bytes of a status. systemd takes 4096 for a whole message; a line of `systemctl status` is shorter.
-const STATUS_MAX: usize = 512;
+/// The status of a Redis that starts, of a data node and of a Sentinel alike.
+pub const LOADING: &str = "Redis is loading...";
+/// Bytes of a status; what goes beyond is cut off. systemd takes 4096 for a whole message; a line of `systemctl status`
+/// is shorter.
+pub const STATUS_MAX: usize = 512;
 
 /// The process as its supervisor sees it. Whoever is not supervised may tell it everything all the same:
 /// nobody hears it.
@@ -72,13 +75,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// Finds out who supervises the process and tells that it is starting. To be called when the log is open and
-    /// before the process would go to the background.
-    pub fn start(wanted: Supervision) -> Service {
+    /// Finds out who supervises the process and tells, with this status, that it is starting. To be called when the log
+    /// is open and before the process would go to the background.
+    pub fn start(wanted: Supervision, status: &str) -> Service {
         let nobody =
             Service { supervisor: Supervision::No, manager: None, watchdog: None, status: Mutex::default() };
         match detected(wanted) {
-            Supervision::Systemd => match started_by_systemd() {
+            Supervision::Systemd => match started_by_systemd(status) {
                 Some(manager) => Service {
                     supervisor: Supervision::Systemd,
                     manager: Some(manager),
@@ -181,14 +184,14 @@ fn detected(wanted: Supervision) -> Supervision {
     }
 }
 
-fn started_by_systemd() -> Option<Manager> {
+fn started_by_systemd(status: &str) -> Option<Manager> {
     let Some(socket) = env::var_os(notify::SOCKET) else {
         warning!("systemd supervision error: NOTIFY_SOCKET not found!");
         return None;
     };
     let told = |socket: &std::ffi::OsStr| -> io::Result<Manager> {
         let manager = Manager::at(socket)?;
-        manager.tell("STATUS=Redis is loading...", Patience::Some)?;
+        manager.tell(&format!("STATUS={status}"), Patience::Some)?;
         Ok(manager)
     };
     match told(&socket) {
@@ -277,7 +280,7 @@ mod tests {
         assert_eq!(heard().as_deref(), Some("WATCHDOG=1"));
         assert_eq!(quick.pulse(), Some(Duration::from_millis(50)));
         assert_eq!(service(Some(Duration::from_secs(60))).0.pulse(), Some(Duration::from_secs(1)));
-        assert_eq!(Service::start(Supervision::No).pulse(), None);
+        assert_eq!(Service::start(Supervision::No, LOADING).pulse(), None);
     }
 
     #[test]
@@ -314,6 +317,6 @@ mod tests {
     fn words() {
         assert_eq!(Supervision::from_name("SystemD"), Some(Supervision::Systemd));
         assert_eq!(Supervision::from_name("init"), None);
-        assert_eq!(Service::start(Supervision::No).supervisor(), "no");
+        assert_eq!(Service::start(Supervision::No, LOADING).supervisor(), "no");
     }
 }

@@ -61,6 +61,15 @@ impl Core {
         Ok(self.masters.iter().position(|m| m.me.addr.same(&addr)))
     }
 
+    /// EPOCHS: our current epoch, and our config epoch of the master.
+    pub(super) fn epochs(&mut self, call: &mut Call) -> Answer {
+        let Some(m) = self.named(call) else { return Answer::Now };
+        call.reply.array(2);
+        call.reply.integer(self.epoch as i64);
+        call.reply.integer(self.masters[m].config_epoch as i64);
+        Answer::Now
+    }
+
     pub(super) fn simulate_failure(&mut self, call: &mut Call) -> Answer {
         self.crash_after_election = false;
         self.crash_after_promotion = false;

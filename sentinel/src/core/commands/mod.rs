@@ -61,6 +61,7 @@ const SUBCOMMANDS: &[Subcommand] = rows! {
     CKQUORUM "<master-name>" Core::ckquorum;
     CONFIG "SET <param> <value> [...] | GET <param> [...]" Core::config;
     DEBUG "[<param> <value> ...]" Core::debug;
+    EPOCHS "<master-name>" Core::epochs;
     FAILOVER "<master-name> [COORDINATED]" Core::failover;
     FLUSHCONFIG "" Core::flushconfig;
     GET_MASTER_ADDR_BY_NAME "<master-name>" Core::get_master_addr;

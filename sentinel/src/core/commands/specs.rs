@@ -35,6 +35,7 @@ pub static SENTINEL: CommandSpec = command(
     &CKQUORUM,
     &CONFIG,
     &DEBUG,
+    &EPOCHS,
     &FAILOVER,
     &FLUSHCONFIG,
     &GET_MASTER_ADDR_BY_NAME,
@@ -81,6 +82,16 @@ pub(super) static DEBUG: CommandSpec = sub(
     "Shows or sets the periods of this Sentinel, in milliseconds.",
 )
 .args(&[block("data", &[PARAMETER, VALUE]).optional().multiple()]);
+
+/// Redoubt's own.
+pub(super) static EPOCHS: CommandSpec = sub(
+    "epochs",
+    3,
+    "7.2.0",
+    "O(1)",
+    "Tells another Sentinel the current epoch, and the config epoch of a master.",
+)
+.args(&[MASTER]);
 
 pub(super) static FAILOVER: CommandSpec = sub(
     "failover",

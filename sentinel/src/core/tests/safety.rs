@@ -22,7 +22,7 @@ fn stray(peers: usize) -> Solo {
     solo.kill(&node(0));
     solo.infos.insert(node(1), master_info(1, 100));
     solo.infos.insert(node(2), replica_info(2, 1, 100));
-    solo.hello(0, 3, 1, 3);
+    solo.late_hello(0, 3, 1, 3);
     solo.run(3_000);
     solo.up.insert(node(0));
     solo.run_to("-role-change");
@@ -78,6 +78,33 @@ fn what_a_node_hands_on_is_no_consent_nor_what_was_said_before() {
     solo.relayed_hello(&node(1), 1, 3, 1, 3);
     solo.run(1_000);
     assert!(!demoted(&solo), "a node that hung hands on what is long past");
+}
+
+/// One that was cut off hears what was sent to it before the election, and sees the node that was promoted in it.
+#[test]
+fn a_hello_that_was_long_on_its_way_is_no_consent() {
+    let mut solo = stray(2);
+    for n in 0..2 {
+        solo.epochs.insert(peer(n), (4, 3));
+        solo.late_hello(n, 3, 1, 3);
+    }
+    solo.run(1_000);
+    assert!(!demoted(&solo), "an election was on when they were asked");
+    assert!(!solo.sent_to(&peer(0), "SENTINEL EPOCHS m").is_empty());
+}
+
+#[test]
+fn those_that_stand_by_our_configuration_are_asked_as_soon_as_the_stray_is_seen() {
+    let mut solo = Solo::new(3, 2, &[]);
+    solo.kill(&node(0));
+    solo.infos.insert(node(1), master_info(1, 100));
+    solo.infos.insert(node(2), replica_info(2, 1, 100));
+    solo.hello(0, 3, 1, 3);
+    solo.run(3_000);
+    solo.up.insert(node(0));
+    solo.run_to("+convert-to-slave");
+    assert_eq!(solo.at("-role-change"), Some(solo.now));
+    assert!(demoted(&solo));
 }
 
 #[test]

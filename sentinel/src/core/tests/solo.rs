@@ -43,6 +43,8 @@ pub(super) struct Solo {
     pub(super) infos: BTreeMap<String, String>,
     /// What a Sentinel answers to a question about the master: down, leader, epoch.
     pub(super) answers: BTreeMap<String, (i64, String, u64)>,
+    /// What a Sentinel answers to SENTINEL EPOCHS: its epoch and its config epoch. Others do not know the question.
+    pub(super) epochs: BTreeMap<String, (i64, i64)>,
     /// What EXEC is answered with, where it is answered.
     pub(super) execs: BTreeMap<String, Value>,
     /// Answers to other commands, by their first two words.
@@ -102,6 +104,7 @@ impl Solo {
             silent: BTreeSet::new(),
             infos: BTreeMap::new(),
             answers: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             execs: BTreeMap::new(),
             replies: BTreeMap::new(),
             disk_works: true,
@@ -293,6 +296,11 @@ impl Solo {
             "INFO" => self.infos.get(ip).map(|t| Value::Bulk(t.clone().into_bytes())),
             "PUBLISH" => Some(Value::Integer(1)),
             "EXEC" => self.execs.get(ip).cloned(),
+            "SENTINEL" if words.get(1) == Some(&"EPOCHS") => {
+                let unknown = || Value::Error(b"ERR Unknown sentinel subcommand 'EPOCHS'".to_vec());
+                let known = |&(a, b)| Value::Array(vec![Value::Integer(a), Value::Integer(b)]);
+                Some(self.epochs.get(ip).map_or_else(unknown, known))
+            }
             "SENTINEL" if text.ends_with(" *") => self.answers.get(ip).map(|(down, ..)| {
                 let nobody = Value::Bulk(b"*".to_vec());
                 Value::Array(vec![Value::Integer(*down), nobody, Value::Integer(0)])
@@ -305,8 +313,15 @@ impl Solo {
         }
     }
 
-    /// A peer's hello, sent to us directly: its current epoch, the master's address and its config epoch.
+    /// A peer's hello, sent to us directly: its current epoch, the master's address and its config epoch. If asked, it
+    /// says so too.
     pub(super) fn hello(&mut self, n: usize, epoch: u64, master: usize, config_epoch: u64) {
+        self.epochs.insert(peer(n), (epoch as i64, config_epoch as i64));
+        self.late_hello(n, epoch, master, config_epoch);
+    }
+
+    /// A peer's hello that was long on its way.
+    pub(super) fn late_hello(&mut self, n: usize, epoch: u64, master: usize, config_epoch: u64) {
         let text = hello_text(n, epoch, master, config_epoch);
         self.ask(&["PUBLISH", "__sentinel__:hello", &text]);
     }

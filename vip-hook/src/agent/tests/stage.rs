@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use redoubt_wire::resp::value::{Decoder, ValueLimits};
+use redoubt_wire::service::{Service, Supervision};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc};
@@ -489,7 +490,7 @@ impl Stage {
 fn start(file: &std::path::Path, host: PlayedHost) -> (Events, JoinHandle<()>, Served) {
     let config = Config::load(file).unwrap();
     let socket = Socket::open(&config).unwrap();
-    let agent = Agent::new(config, file.into(), host);
+    let agent = Agent::new(config, file.into(), host, Service::start(Supervision::No, ""));
     let events = agent.events.clone();
     let served = socket.serve(events.clone());
     (events, tokio::spawn(agent.run()), served)

@@ -15,22 +15,36 @@ const ADVERTISEMENT: u8 = 136;
 const HOP_LIMIT: u8 = 255;
 /// The receiver shall replace what it has.
 const FLAG_OVERRIDE: u8 = 0x20;
+const OPTION_SOURCE_MAC: u8 = 1;
 const OPTION_TARGET_MAC: u8 = 2;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// An unsolicited advertisement to all nodes, with the override flag.
 pub fn announcement(address: Ipv6Addr, mac: Mac) -> Frame {
-    let mut option = [OPTION_TARGET_MAC, 1, 0, 0, 0, 0, 0, 0];
-    option[2..].copy_from_slice(&mac);
-    packet(address, ALL_NODES, ADVERTISEMENT, FLAG_OVERRIDE, address, &option)
+    packet(address, ALL_NODES, ADVERTISEMENT, FLAG_OVERRIDE, address, &option(OPTION_TARGET_MAC, mac))
 }
 
 /// A solicitation from the unspecified address: who has the address answers to all nodes.
 pub fn probe(address: Ipv6Addr) -> Frame {
+    packet(Ipv6Addr::UNSPECIFIED, solicited_node(address), SOLICITATION, 0, address, &[])
+}
+
+/// A solicitation from a host's own address: who has `address` answers to that host alone, so that nobody else's table
+/// changes. It is for observers.
+pub fn question(address: Ipv6Addr, from: Ipv6Addr, mac: Mac) -> Frame {
+    packet(from, solicited_node(address), SOLICITATION, 0, address, &option(OPTION_SOURCE_MAC, mac))
+}
+
+/// The group that whoever has the address listens to (RFC 4291, 2.7.1).
+fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = address.octets();
-    let solicited_node =
-        Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
-    packet(Ipv6Addr::UNSPECIFIED, solicited_node, SOLICITATION, 0, address, &[])
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]))
+}
+
+fn option(kind: u8, mac: Mac) -> [u8; OPTION_BYTES] {
+    let mut option = [kind, 1, 0, 0, 0, 0, 0, 0];
+    option[2..].copy_from_slice(&mac);
+    option
 }
 
 /// What an advertisement claims. One without the target's link-layer address claims for `sender`, who sent the frame.
@@ -112,6 +126,16 @@ mod tests {
         let frame = probe("fd00::12:3456".parse().unwrap());
         assert_eq!(frame.to, [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
         assert_eq!(&frame.bytes[8..24], &[0; 16]);
+        assert_eq!(claim(&frame.bytes, MAC), None);
+        assert_eq!(checksum(&frame.bytes[8..40], &frame.bytes[40..]), 0);
+    }
+
+    #[test]
+    fn a_question_says_who_asks_and_claims_nothing() {
+        let frame = question("fd00::12:3456".parse().unwrap(), "fd00::1".parse().unwrap(), MAC);
+        assert_eq!(frame.to, [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
+        assert_eq!(frame.bytes[8..24], "fd00::1".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(frame.bytes[64..], [1, 1, 2, 0, 0, 0, 0, 7]);
         assert_eq!(claim(&frame.bytes, MAC), None);
         assert_eq!(checksum(&frame.bytes[8..40], &frame.bytes[40..]), 0);
     }

@@ -3,12 +3,12 @@
 //!
 //! The tests are systemd here: they listen at a socket of their own.
 
+mod agent;
+mod manager;
+
 use std::net::SocketAddr;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
@@ -22,9 +22,11 @@ use redoubt_lab::scratch::Scratch;
 use redoubt_lab::server::{Server, ServerSpec};
 use redoubt_lab::wait;
 
+use manager::Manager;
+
 /// For what has to happen, on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(30);
-/// After this without a sign of life, systemd would take the program for hung.
+/// After this without a sign of life, systemd would take a node or a Sentinel for hung.
 const WATCHDOG: Duration = Duration::from_secs(4);
 
 fn scratch() -> Scratch {
@@ -39,97 +41,10 @@ fn sentinel() -> PathBuf {
     Binaries::locate(None, None).unwrap().sentinel
 }
 
-/// What was heard, and when.
-type Heard = Arc<Mutex<Vec<(Instant, String)>>>;
-
-/// systemd, as far as a service hears and speaks to it. A thread listens, so that the times are right.
-struct Manager {
-    /// The value of `NOTIFY_SOCKET`.
-    name: String,
-    heard: Heard,
-}
-
-impl Manager {
-    fn at_path(scratch: &Scratch) -> Manager {
-        let path = scratch.path().join("notify");
-        Manager::new(UnixDatagram::bind(&path).unwrap(), path.display().to_string())
-    }
-
-    fn at_abstract_name(scratch: &Scratch) -> Manager {
-        let name = format!("{}/notify", scratch.path().display());
-        let addr = UnixAddr::from_abstract_name(&name).unwrap();
-        Manager::new(UnixDatagram::bind_addr(&addr).unwrap(), format!("@{name}"))
-    }
-
-    fn new(socket: UnixDatagram, name: String) -> Manager {
-        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let heard = Heard::default();
-        let listening = Arc::downgrade(&heard);
-        // Ends with the manager.
-        std::thread::spawn(move || {
-            let mut buf = [0; 4096];
-            while let Some(heard) = listening.upgrade() {
-                if let Ok(len) = socket.recv(&mut buf) {
-                    let text = String::from_utf8_lossy(&buf[..len]).into_owned();
-                    heard.lock().unwrap().push((Instant::now(), text));
-                }
-            }
-        });
-        Manager { name, heard }
-    }
-
-    fn heard(&self) -> MutexGuard<'_, Vec<(Instant, String)>> {
-        self.heard.lock().unwrap()
-    }
-
-    /// How much has been heard so far: a point from which to wait for more.
-    fn count(&self) -> usize {
-        self.heard().len()
-    }
-
-    /// Waits for a message that was heard after `from` others; the number of all up to it.
-    async fn hear(&self, from: usize, what: &str, is: impl Fn(&str) -> bool) -> usize {
-        let what = format!("systemd hears {what}");
-        let heard = wait::until(&what, LIMIT, async || {
-            let heard = self.heard();
-            let found = heard.iter().skip(from).position(|(_, text)| is(text));
-            found.map(|at| from + at + 1).ok_or_else(|| format!("{:?}", &heard[from.min(heard.len())..]))
-        });
-        heard.await.unwrap()
-    }
-
-    async fn hear_status(&self, from: usize, status: &str) -> usize {
-        self.hear(from, status, |text| text.lines().any(|line| line == format!("STATUS={status}"))).await
-    }
-
-    /// When signs of life were heard, from `from` on.
-    fn signs_of_life(&self, from: usize) -> Vec<Instant> {
-        let heard = self.heard();
-        heard.iter().skip(from).filter(|(_, text)| text == "WATCHDOG=1").map(|(at, _)| *at).collect()
-    }
-
-    /// Waits for `count` signs of life, counted from `from`.
-    async fn live(&self, from: usize, count: usize) -> Vec<Instant> {
-        let enough = wait::until("systemd hears more signs of life", LIMIT, async || {
-            let signs = self.signs_of_life(from);
-            if signs.len() >= count { Ok(signs) } else { Err(format!("{} of {count}", signs.len())) }
-        });
-        enough.await.unwrap()
-    }
-
-    fn has_heard(&self, from: usize, part: &str) -> bool {
-        self.heard().iter().skip(from).any(|(_, text)| text.contains(part))
-    }
-
-    /// Starts a program as systemd does.
-    fn start(&self, scratch: &Scratch, name: &str, program: &Path, args: &[&str]) -> Started {
-        let watchdog = format!("WATCHDOG_USEC={}", WATCHDOG.as_micros());
-        start(scratch, name, &[&format!("NOTIFY_SOCKET={}", self.name), &watchdog], program, args)
-    }
-}
-
-fn longest_gap(times: &[Instant]) -> Duration {
-    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+/// Starts a program as systemd does.
+fn start_by(manager: &Manager, scratch: &Scratch, name: &str, program: &Path, args: &[&str]) -> Started {
+    let variables = manager.variables(WATCHDOG);
+    start(scratch, name, &variables.each_ref().map(String::as_str), program, args)
 }
 
 /// A program that the test has started and does not know to serve yet.
@@ -200,7 +115,7 @@ const SUPERVISED: [&str; 4] = ["--supervised", "systemd", "--save", ""];
 async fn systemd_hears_when_a_node_serves_what_it_is_and_when_it_ends() {
     let scratch = scratch();
     let manager = Manager::at_path(&scratch);
-    let mut started = manager.start(&scratch, "node", &node(), &SUPERVISED);
+    let mut started = start_by(&manager, &scratch, "node", &node(), &SUPERVISED);
     let loading = manager.hear_status(0, "Redis is loading...").await;
     assert_eq!(loading, 1, "it is the first to be heard");
     let ready = manager.hear(0, "that it is ready", |text| text.starts_with("READY=1\n")).await;
@@ -232,7 +147,7 @@ async fn a_replica_without_its_master_says_that_the_link_is_down() {
     let manager = Manager::at_abstract_name(&scratch);
     let nobody = PortLease::take().unwrap().port().to_string();
     let replica = ["--replicaof", "127.0.0.1", &nobody];
-    let _started = manager.start(&scratch, "node", &node(), &[&SUPERVISED[..], &replica].concat());
+    let _started = start_by(&manager, &scratch, "node", &node(), &[&SUPERVISED[..], &replica].concat());
     let down = format!(
         "STATUS=Ready to accept connections in read-only mode: replica of 127.0.0.1:{nobody}, link down ("
     );
@@ -244,15 +159,15 @@ async fn a_node_is_alive_until_nobody_gets_at_its_database() {
     let scratch = scratch();
     let manager = Manager::at_abstract_name(&scratch);
     let options = [&SUPERVISED[..], &["--enable-debug-command", "yes"]].concat();
-    let started = manager.start(&scratch, "node", &node(), &options);
+    let started = start_by(&manager, &scratch, "node", &node(), &options);
     let ready = manager.hear(0, "that it is ready", |text| text.starts_with("READY=1\n")).await;
     let steady = manager.live(ready, 5).await;
-    assert!(longest_gap(&steady) <= WATCHDOG / 2, "{:?}", longest_gap(&steady));
+    assert!(manager::longest_gap(&steady) <= WATCHDOG / 2, "{:?}", manager::longest_gap(&steady));
 
     let from = manager.count();
     let () = started.ask(&["DEBUG", "SLEEP", "6"]).await.unwrap();
     manager.live(from, 3).await;
-    let over = longest_gap(&manager.signs_of_life(0));
+    let over = manager::longest_gap(&manager.signs_of_life(0));
     assert!(over > WATCHDOG, "it was heard every {over:?} at least");
 }
 
@@ -263,14 +178,14 @@ async fn a_sentinel_is_alive_until_its_loop_hangs() {
     let manager = Manager::at_path(&scratch);
     let log = scratch.path().join("sentinel.log");
     let file = sentinel_file(&scratch, &format!("supervised systemd\nlogfile {}\n", log.display()));
-    let mut started = manager.start(&scratch, "sentinel", &sentinel(), &[&file]);
+    let mut started = start_by(&manager, &scratch, "sentinel", &sentinel(), &[&file]);
     assert_eq!(manager.hear_status(0, "Redis is loading...").await, 1);
     let ready = manager.hear(0, "that it is ready", |text| text.starts_with("READY=1\n")).await;
     assert_eq!(manager.hear_status(0, "Ready to accept connections: watches 0 masters").await, ready);
     assert_eq!(started.ask::<String>(&["PING"]).await.unwrap(), "PONG", "ready means ready");
     assert_eq!(started.info("process_supervised").await, "systemd");
     let steady = manager.live(ready, 5).await;
-    assert!(longest_gap(&steady) <= WATCHDOG / 2, "{:?}", longest_gap(&steady));
+    assert!(manager::longest_gap(&steady) <= WATCHDOG / 2, "{:?}", manager::longest_gap(&steady));
 
     let nobody = PortLease::take().unwrap().port().to_string();
     let () = started.ask(&["SENTINEL", "MONITOR", "m", "127.0.0.1", &nobody, "1"]).await.unwrap();
@@ -318,7 +233,7 @@ async fn a_node_that_loads_is_not_ready_and_asks_for_patience() {
     // The whole dataset takes three seconds.
     let delay = (3_000_000 / keys).to_string();
     let options = [&SUPERVISED[..], &["--key-load-delay", &delay]].concat();
-    let started = manager.start(&scratch, "node", &node(), &options);
+    let started = start_by(&manager, &scratch, "node", &node(), &options);
     let is_patience = |text: &str| text == "EXTEND_TIMEOUT_USEC=30000000";
     let asked = manager.hear(0, "that it takes longer", is_patience).await;
     let is_progress = |text: &str| text.starts_with("STATUS=Redis is loading... ") && text.ends_with('%');
@@ -334,7 +249,7 @@ async fn a_node_that_cannot_save_says_so_stays_and_asks_for_patience() {
     let scratch = scratch();
     let manager = Manager::at_path(&scratch);
     let options = ["--supervised", "systemd", "--save", "3600 1", "--enable-protected-configs", "yes"];
-    let mut started = manager.start(&scratch, "node", &node(), &options);
+    let mut started = start_by(&manager, &scratch, "node", &node(), &options);
     let ready = manager.hear(0, "that it is ready", |text| text.starts_with("READY=1\n")).await;
     let () = started.ask(&["CONFIG", "SET", "dir", "/proc/self"]).await.unwrap();
     let () = started.ask(&["SET", "k", "v"]).await.unwrap();
@@ -355,7 +270,7 @@ async fn a_node_that_cannot_save_says_so_stays_and_asks_for_patience() {
 async fn a_failover_and_a_shutdown_that_are_called_off_show_and_are_never_told_to_be_the_end() {
     let scratch = scratch();
     let manager = Manager::at_path(&scratch);
-    let started = manager.start(&scratch, "node", &node(), &SUPERVISED);
+    let started = start_by(&manager, &scratch, "node", &node(), &SUPERVISED);
     let ready = manager.hear(0, "that it is ready", |text| text.starts_with("READY=1\n")).await;
     let port = started.lease.port().to_string();
     let spec =
@@ -417,7 +332,7 @@ async fn auto_finds_systemd_and_a_supervised_program_stays_in_the_foreground() {
         let args: Vec<&str> =
             first.into_iter().chain(["--supervised", "auto", "--daemonize", "yes"]).collect();
         let name = program.file_name().unwrap().display().to_string();
-        let mut started = manager.start(&scratch, &name, &program, &args);
+        let mut started = start_by(&manager, &scratch, &name, &program, &args);
         manager.hear(from, "that it is ready", |text| text.starts_with("READY=1\n")).await;
         assert_eq!(started.info("process_supervised").await, "systemd");
         assert_eq!(started.info("process_id").await, started.process.pid().to_string(), "it did not fork");
