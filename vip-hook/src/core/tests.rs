@@ -402,7 +402,8 @@ fn announces_five_times_and_anew_when_the_link_comes_up() {
 
 #[test]
 fn what_was_let_go_of_meanwhile_is_not_announced() {
-    let two = Settings { addresses: vec![virtual_address(100), virtual_address(101)], ..settings() };
+    let addresses = vec![virtual_address(100), virtual_address(101)];
+    let two = Settings { addresses, on_conflict: OnConflict::Release, ..settings() };
     let mut stage = Stage::new(two, None);
     stage.says = vec![vouched(1, 60_000); 3];
     stage.run(99);
@@ -505,7 +506,8 @@ fn a_leftover_is_adopted_by_a_proof_and_else_removed() {
 
 #[test]
 fn a_leftover_that_a_proof_did_not_take_up_goes_with_that_proof() {
-    let two = Settings { addresses: vec![virtual_address(100), virtual_address(101)], ..settings() };
+    let addresses = vec![virtual_address(100), virtual_address(101)];
+    let two = Settings { addresses, on_conflict: OnConflict::Release, ..settings() };
     let mut stage = Stage::new(two, None);
     stage.says = vec![vouched(1, 60_000); 3];
     stage.holder.handle(stage.now, Input::Address { index: 0, state: LEFT });
