@@ -63,6 +63,36 @@ fn with_netns_an_address_is_marked_ends_by_itself_and_is_never_a_source() {
 }
 
 #[test]
+fn with_netns_an_address_with_a_networks_prefix_length_stands_beside_the_hosts_own() {
+    isolated("host::with_netns_an_address_with_a_networks_prefix_length_stands_beside_the_hosts_own", || {
+        let net = Net::new(1).unwrap();
+        let a = net.host(0);
+        let (v4, v6) =
+            (VirtualAddress { prefix_len: 24, ..vip() }, VirtualAddress { prefix_len: 64, ..vip6() });
+        let hold = || {
+            on(a, vec![v4.clone(), v6.clone()], async |platform| {
+                for address in [&v4, &v6] {
+                    platform.hold(address, clock::now() + LEASE).unwrap();
+                    assert!(platform.state(address).unwrap().present, "{address:?}");
+                }
+            });
+        };
+        hold();
+        // Nor does it keep the host's own away, should that come later.
+        a.ip(&["address", "del", "10.0.0.1/24", "dev", INTERFACE]).unwrap();
+        hold();
+        a.ip(&["address", "add", "10.0.0.1/24", "dev", INTERFACE]).unwrap();
+        hold();
+        on(a, vec![v4.clone(), v6.clone()], async |platform| {
+            for address in [&v4, &v6] {
+                platform.release(address).unwrap();
+                assert!(!platform.state(address).unwrap().present, "{address:?}");
+            }
+        });
+    });
+}
+
+#[test]
 fn with_netns_changes_by_others_are_told() {
     isolated("host::with_netns_changes_by_others_are_told", || {
         let net = Net::new(2).unwrap();

@@ -127,6 +127,12 @@ fn errors_say_what_where_and_what_is_allowed() {
         ),
         (
             "address: 10.0.0.100",
+            "address: 10.0.0.0/24",
+            "masters[0].addresses[0].address: invalid value",
+            "not of a network, nor its broadcast address",
+        ),
+        (
+            "address: 10.0.0.100",
             "address: 224.0.0.1",
             "masters[0].addresses[0].address: invalid value",
             "unicast",
@@ -283,4 +289,16 @@ fn a_master_has_its_own_or_what_stands_at_the_top() {
     assert_eq!((a.sentinels[0].to_string(), b.sentinels.len()), ("[fd00::1]:26379".into(), 2));
     assert_eq!(b.on_quorum_loss, OnQuorumLoss::Hold);
     assert!(!format!("{config:?}").contains("0777"), "a password must not get into a log");
+}
+
+#[test]
+fn a_network_and_its_broadcast_address_are_no_hosts() {
+    use crate::core::types::is_of_a_host;
+    let of_a_host = |ip: &str, prefix_len| is_of_a_host(ip.parse().unwrap(), prefix_len);
+    assert!(!of_a_host("10.0.0.0", 24) && !of_a_host("10.0.0.255", 24) && !of_a_host("10.0.0.3", 30));
+    assert!(of_a_host("10.0.0.255", 23) && !of_a_host("10.0.0.0", 16));
+    assert!(of_a_host("10.0.0.255", 32) && of_a_host("10.0.0.0", 31) && of_a_host("10.0.0.100", 24));
+    assert!(
+        !of_a_host("fd00::", 64) && of_a_host("fd00::", 127) && of_a_host("fd00::ffff:ffff:ffff:ffff", 64)
+    );
 }

@@ -3,7 +3,9 @@
 //! An address of ours carries [`PROTOCOL`], so that nothing else is ever removed, also after a restart. It brings no
 //! route (IFA_F_NOPREFIXROUTE) and is never chosen as source by itself: for IPv6 it is deprecated (RFC 6724, rule 3);
 //! IPv4 knows no such rule, there it has the scope `host`, which source selection leaves out for every destination off
-//! this host, and which ARP answers for all the same (unless `arp_ignore` is 3). It has a lifetime, which each
+//! this host, and which ARP answers for all the same (unless `arp_ignore` is 3). Not so where the user gives it a
+//! network's prefix length: the kernel takes addresses of one network in one scope alone, so it would refuse ours beside
+//! the host's own, or the host's own beside ours. It has a lifetime, which each
 //! renewal sets anew: the backstop for an agent that died, beside the fence. The kernel counts that in seconds.
 
 use std::collections::HashSet;
@@ -172,10 +174,10 @@ impl Addresses {
         flags: u16,
     ) -> Result<(), Errno> {
         let (family, bytes) = encoded(address.address);
-        let (scope, ifa_flags) = if family == AF_INET {
-            (RT_SCOPE_HOST, IFA_F_NOPREFIXROUTE)
-        } else {
-            (RT_SCOPE_UNIVERSE, IFA_F_NOPREFIXROUTE | IFA_F_NODAD)
+        let (scope, ifa_flags) = match (family, address.prefix_len) {
+            (AF_INET, 32) => (RT_SCOPE_HOST, IFA_F_NOPREFIXROUTE),
+            (AF_INET, _) => (RT_SCOPE_UNIVERSE, IFA_F_NOPREFIXROUTE),
+            _ => (RT_SCOPE_UNIVERSE, IFA_F_NOPREFIXROUTE | IFA_F_NODAD),
         };
         // Preferred for 0 s: deprecated from the first moment.
         let mut lifetime = [0; 16];
