@@ -215,10 +215,29 @@ impl Config {
     }
 }
 
-/// The parser leaves the place out where that is the very first character.
-fn located(error: serde_yaml::Error) -> String {
+/// What is wrong with a text, and where. The parser leaves the place out where that is the very first character, and
+/// of a key that stands there twice it gives the place of what both stand in.
+fn located(error: &serde_yaml::Error, yaml: &str) -> String {
     let text = error.to_string();
-    if text.contains(" at line ") { text } else { format!("{text} at line 1 column 1") }
+    let place = error.location().map(|at| (at.line(), at.column())).unwrap_or((1, 1));
+    let bare = text.strip_suffix(&format!(" at line {} column {}", place.0, place.1)).unwrap_or(&text);
+    if bare == text && text.contains(" at line ") {
+        return text;
+    }
+    let twice = bare.split_once("duplicate field `").and_then(|(_, rest)| rest.strip_suffix('`'));
+    let (line, column) = twice.and_then(|key| second(yaml, place, key)).unwrap_or(place);
+    format!("{bare} at line {line} column {column}")
+}
+
+/// Where a key stands for the second time in the mapping that begins at a line and a column (from 1).
+fn second(yaml: &str, (first, column): (usize, usize), key: &str) -> Option<(usize, usize)> {
+    let is_key = |line: &&str| {
+        let (before, rest) = line.split_at_checked(column - 1).unwrap_or_default();
+        let after = rest.strip_prefix(key).map(str::trim_start);
+        before.chars().all(|c| matches!(c, ' ' | '-')) && after.is_some_and(|after| after.starts_with(':'))
+    };
+    let lines = yaml.lines().enumerate().skip(first - 1);
+    lines.filter(|(_, line)| is_key(line)).nth(1).map(|(at, _)| (at + 1, column))
 }
 
 impl Master {

@@ -162,7 +162,25 @@ fn errors_say_what_where_and_what_is_allowed() {
         ("masters:", "socket: run/agent.sock\nmasters:", "socket: invalid value", "an absolute path"),
         ("masters:", "log-level: loud\nmasters:", "log-level: invalid value", "notice"),
         ("masters:", "without-agent: yes\nmasters:", "without-agent: invalid value", "retry or move"),
-        ("masters:", "lease-ms: 300\nlease-ms: 400\nmasters:", "duplicate", "lease-ms"),
+        (
+            "masters:",
+            "lease-ms: 300\nlease-ms: 400\nmasters:",
+            "duplicate field `lease-ms`",
+            "at line 3 column 1",
+        ),
+        (
+            "name: mymaster",
+            "name: mymaster\n    name: other",
+            "masters[0]: duplicate field `name`",
+            "at line 4 column 5",
+        ),
+        (
+            "interface: eth0",
+            "interface: eth0\n        address : 10.0.0.101",
+            "masters[0].addresses[0]: duplicate field `address`",
+            "at line 8 column 9",
+        ),
+        ("masters:", "{lease-ms: 1, lease-ms: 1}\nmasters:", "", "line"),
         (
             "node: 10.0.0.1:6379",
             "node: 10.0.0.1:6379\n    port: 70000",
