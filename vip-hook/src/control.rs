@@ -1,11 +1,12 @@
 //! What the verbs of the command line and the agent say to each other: one JSON object a line, over a Unix socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The longest line that either side takes. A `status` of a thousand masters is shorter.
 pub const LONGEST_LINE: usize = 8 << 20;
@@ -13,7 +14,7 @@ pub const LONGEST_LINE: usize = 8 << 20;
 pub const LONGEST_REQUEST: usize = 64 << 10;
 /// How long the agent waits for a script call's end before it asks to be called again.
 pub const NOTIFY_LIMIT: Duration = Duration::from_secs(3);
-/// How long a verb waits for the agent's reply.
+/// How long a verb waits for the agent: to take its connection, and for the reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is asked of the agent.
@@ -205,13 +206,33 @@ pub struct Address {
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens, or the socket may not be used.
+    /// Nobody listens.
     #[error("no agent at {path}: {error}")]
-    Unreachable {
+    Absent {
         /// The socket.
         path: String,
         /// Why.
         error: std::io::Error,
+    },
+    /// There may well be an agent, but this user may not speak to it.
+    #[error(
+        "the agent's socket {path} may not be used by this user: {error}; root may, and the group that socket-group names"
+    )]
+    Denied {
+        /// The socket.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Nothing came in time.
+    #[error(
+        "the agent at {path} does not answer within {} s: it hangs, or was stopped; its addresses end with their lease. \
+         See: systemctl status redoubt-vip-agent",
+        REPLY_LIMIT.as_secs()
+    )]
+    Hung {
+        /// The socket.
+        path: String,
     },
     /// The connection was made, but no reply came.
     #[error("the agent at {path} does not answer: {error}")]
@@ -239,18 +260,32 @@ pub enum CallError {
 /// No agent, or no reply within five seconds.
 pub fn call(socket: &Path, request: &Request) -> Result<Reply, CallError> {
     let path = || socket.display().to_string();
-    let stream =
-        UnixStream::connect(socket).map_err(|error| CallError::Unreachable { path: path(), error })?;
-    let silent = |error| CallError::Silent { path: path(), error };
-    stream.set_read_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
-    stream.set_write_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
+    let stream = connect(socket).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => CallError::Absent { path: path(), error },
+        ErrorKind::PermissionDenied => CallError::Denied { path: path(), error },
+        ErrorKind::WouldBlock => CallError::Hung { path: path() },
+        _ => CallError::Silent { path: path(), error },
+    })?;
+    let silent = |error: io::Error| match error.kind() {
+        ErrorKind::WouldBlock => CallError::Hung { path: path() },
+        _ => CallError::Silent { path: path(), error },
+    };
     (&stream).write_all(line(request).as_bytes()).map_err(silent)?;
     let mut reply = String::new();
     BufReader::new((&stream).take(LONGEST_LINE as u64)).read_line(&mut reply).map_err(silent)?;
     if reply.is_empty() {
-        return Err(silent(std::io::ErrorKind::UnexpectedEof.into()));
+        return Err(silent(ErrorKind::UnexpectedEof.into()));
     }
     serde_json::from_str(&reply).map_err(|error| CallError::Unintelligible { path: path(), error })
+}
+
+/// Connects, and bounds this and all that follows: an agent that hangs takes no connections once its queue is full.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(REPLY_LIMIT))?;
+    socket.set_read_timeout(Some(REPLY_LIMIT))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
 }
 
 /// A request or a reply as it goes over the socket.
@@ -318,7 +353,7 @@ mod tests {
     #[test]
     fn without_an_agent_the_error_names_the_socket() {
         let error = call(Path::new("/nonexistent/agent.sock"), &Request::Ping).unwrap_err();
-        assert!(matches!(error, CallError::Unreachable { .. }));
+        assert!(matches!(error, CallError::Absent { .. }));
         assert!(
             error.to_string().starts_with("no agent at /nonexistent/agent.sock: No such file"),
             "{error}"

@@ -117,8 +117,31 @@ impl Config {
     /// A file that cannot be read or is not valid.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let error = |text: String| ConfigError { file: path.into(), text };
-        let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            error(match e.kind() {
+                std::io::ErrorKind::NotFound => {
+                    format!("{e}; --config names another file, and the examples have one to begin with")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("{e}; it has to be open to the agent and to the user of the Sentinel, which calls the hook")
+                }
+                _ => e.to_string(),
+            })
+        })?;
         Config::parse(&text).map_err(error)
+    }
+
+    /// The agent's socket by a file that is otherwise not valid, or may not be read, since who runs with what it was
+    /// before can still be spoken to. `None` where there is no such file.
+    pub fn socket_of(path: &Path) -> Option<PathBuf> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(_) => String::new(),
+        };
+        let line = text.lines().find(|line| line.starts_with("socket:"));
+        let only: Option<HashMap<String, PathBuf>> = line.and_then(|line| serde_yaml::from_str(line).ok());
+        Some(only.and_then(|mut only| only.remove("socket")).unwrap_or_else(|| DEFAULT_SOCKET.into()))
     }
 
     /// Reads the text of a file, and the password files that it names.
@@ -126,7 +149,7 @@ impl Config {
     /// # Errors
     /// What is wrong, where, and what is allowed.
     pub fn parse(text: &str) -> Result<Config, String> {
-        let file: file::File = serde_yaml::from_str(text).map_err(located)?;
+        let file: file::File = serde_yaml::from_str(text).map_err(|error| located(&error, text))?;
         let config = file.into_config()?;
         config.check_between()?;
         Ok(config)
