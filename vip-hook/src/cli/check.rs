@@ -4,6 +4,7 @@
 //! what to do.
 
 mod access;
+mod node;
 mod sentinels;
 
 use std::os::unix::fs::PermissionsExt;
@@ -11,11 +12,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{DONE, RETRY, ask};
+use super::{DONE, RETRY};
 use crate::agent::linux;
 use crate::config::{Config, Master, WithoutAgent};
-use crate::control::{self, Reply, Request};
-use crate::core::types::NodeRole;
+use crate::control::{self, CallError, Reply, Request};
 use crate::platform::{self, capabilities, facts};
 
 /// How bad a finding is.
@@ -66,11 +66,12 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> u8 {
     let mut findings = Findings::default();
     check_file(config, file, &mut findings);
     check_agent(config, &mut findings);
+    let own = linux::own_addresses().unwrap_or_default();
     for master in &config.masters {
         check_addresses(master, &mut findings);
-        check_node(master, &mut findings);
+        node::check(master, &own, &mut findings);
         check_majority(master, &mut findings);
-        sentinels::check(config, master, &mut findings);
+        sentinels::check(config, master, &own, &mut findings);
     }
     let Findings(mut findings) = findings;
     findings.dedup();
@@ -88,9 +89,13 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> u8 {
             println!("{sign} {about}{colon}{text}");
         }
         let warnings = findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
-        println!("{}: {errors} errors, {warnings} warnings", file.display());
+        println!("{}: {}, {}", file.display(), counted(errors, "error"), counted(warnings, "warning"));
     }
     if errors == 0 { DONE } else { RETRY }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn check_file(config: &Config, file: &Path, findings: &mut Findings) {
@@ -134,7 +139,12 @@ fn check_agent(config: &Config, findings: &mut Findings) {
         }
         Ok(_) => findings.warning("", "the agent's reply is none of this version; restart it"),
         Err(error) => {
-            findings.warning("", format!("{error}; start it: systemctl start redoubt-vip-agent"));
+            let start = if matches!(error, CallError::Absent { .. }) {
+                ": systemctl start redoubt-vip-agent"
+            } else {
+                ""
+            };
+            findings.warning("", format!("{error}{start}"));
             match capabilities::missing() {
                 Ok(missing) if missing.is_empty() => {
                     let longest = config.masters.iter().map(|master| master.lease).max().unwrap_or_default();
@@ -169,19 +179,6 @@ fn check_addresses(master: &Master, findings: &mut Findings) {
                 findings.warning(&master.name, format!("{} cannot be looked at: {error}", address.interface))
             }
         }
-    }
-}
-
-fn check_node(master: &Master, findings: &mut Findings) {
-    match ask::role(&master.node, &master.node_login) {
-        NodeRole::Master | NodeRole::Replica => {}
-        other => findings.error(
-            &master.name,
-            format!(
-                "the node {} answers {other}; nothing is taken before it says that it is the master",
-                master.node
-            ),
-        ),
     }
 }
 

@@ -1,20 +1,21 @@
 //! What the Sentinels say of a master, against the configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::Findings;
 use super::access::{self, User};
-use super::{Findings, ask};
-use crate::agent::linux;
-use crate::cli::ask::{Peer, Told};
+use crate::agent::links::answers;
+use crate::cli::ask::{self, Peer, Told};
 use crate::config::{Config, Endpoint, Master};
 use crate::core::types::MARGIN;
 
-pub(super) fn check(config: &Config, master: &Master, findings: &mut Findings) {
+/// `own`: the addresses of this host.
+pub(super) fn check(config: &Config, master: &Master, own: &[IpAddr], findings: &mut Findings) {
     let about = &master.name;
-    let own = linux::own_addresses().unwrap_or_default();
     let mut known: BTreeSet<(IpAddr, u16)> = BTreeSet::new();
-    let mut answered = 0;
+    let mut answered: Vec<(&Endpoint, Told)> = Vec::new();
+    let mut ids: BTreeMap<String, &Endpoint> = BTreeMap::new();
     for sentinel in &master.sentinels {
         let mut peer = match Peer::connect(sentinel, &master.sentinel_login) {
             Ok(peer) => peer,
@@ -30,7 +31,18 @@ pub(super) fn check(config: &Config, master: &Master, findings: &mut Findings) {
                 continue;
             }
         };
-        answered += 1;
+        // Of a Sentinel that may not say, nothing follows.
+        let id = peer.ask(&["SENTINEL", "MYID"]).ok().filter(|id| id.error_text().is_none());
+        let id = id.and_then(|id| id.as_bytes().map(answers::printable));
+        if let Some(first) = id.and_then(|id| ids.insert(id, sentinel)) {
+            findings.error(
+                about,
+                format!(
+                    "{first} and {sentinel} are one and the same Sentinel, and its vote would count twice: list each once, \
+                     under the same address on all hosts"
+                ),
+            );
+        }
         known.insert((told.address.ip(), told.address.port()));
         check_settings(master, sentinel, &told, findings);
         check_monitored(config, master, sentinel, &mut peer, &mut known, findings);
@@ -38,13 +50,17 @@ pub(super) fn check(config: &Config, master: &Master, findings: &mut Findings) {
         if local {
             check_script(config, master, sentinel, &mut peer, &told, findings);
         }
+        check_subscription(about, sentinel, &mut peer, findings);
+        answered.push((sentinel, told));
     }
+    check_majority(master, answered.len(), findings);
+    check_agreement(about, &answered, findings);
     let hosts = match &master.host_addresses {
         Some(given) => given.clone(),
-        None => own.into_iter().filter(|ip| !config.addresses().any(|a| a.address == *ip)).collect(),
+        None => own.iter().copied().filter(|ip| !config.addresses().any(|a| a.address == *ip)).collect(),
     };
     let is_ours = |(ip, port): &(IpAddr, u16)| *port == master.port && hosts.contains(ip);
-    if answered > 0 && !known.iter().any(is_ours) {
+    if !answered.is_empty() && !known.iter().any(is_ours) {
         let known: Vec<String> = known.iter().map(|(ip, port)| format!("{ip} port {port}")).collect();
         findings.error(
             about,
@@ -55,6 +71,56 @@ pub(super) fn check(config: &Config, master: &Master, findings: &mut Findings) {
                 known.join(", ")
             ),
         );
+    }
+}
+
+fn check_majority(master: &Master, answered: usize, findings: &mut Findings) {
+    let all = master.sentinels.len();
+    let needed = all / 2 + 1;
+    if answered < needed {
+        findings.error(
+            &master.name,
+            format!(
+                "{answered} of {all} Sentinels answered, and {needed} are needed before anything is taken"
+            ),
+        );
+    }
+}
+
+/// Whether the agent may hear of failovers. The last question to a Sentinel: a subscriber can ask little.
+fn check_subscription(about: &str, sentinel: &Endpoint, peer: &mut Peer, findings: &mut Findings) {
+    let mut subscribe = vec!["SUBSCRIBE"];
+    subscribe.extend(answers::CHANNELS);
+    let reply = peer.ask(&subscribe);
+    if let Some(text) = reply.as_ref().ok().and_then(|reply| reply.error_text()) {
+        findings.warning(
+            about,
+            format!(
+                "Sentinel {sentinel} refuses the subscription to its events, so that failovers are noticed by asking alone: \
+                 {}",
+                answers::printable(text)
+            ),
+        );
+    }
+}
+
+/// What the Sentinels of a master should all have alike.
+fn check_agreement(about: &str, answered: &[(&Endpoint, Told)], findings: &mut Findings) {
+    let Some(((first, told), others)) = answered.split_first() else { return };
+    for key in ["down-after-milliseconds", "quorum", "failover-timeout", "parallel-syncs"] {
+        let differs = others.iter().find(|(_, other)| other.master.get(key) != told.master.get(key));
+        if let Some((other, theirs)) = differs {
+            let value = |told: &Told| told.master.get(key).map_or("nothing", String::as_str).to_owned();
+            findings.warning(
+                about,
+                format!(
+                    "{key} is {} at Sentinel {first} and {} at {other}: what a failover does depends on who leads it; set \
+                     it alike (SENTINEL SET {about} {key} …)",
+                    value(told),
+                    value(theirs)
+                ),
+            );
+        }
     }
 }
 
@@ -88,16 +154,24 @@ fn check_settings(master: &Master, sentinel: &Endpoint, told: &Told, findings: &
             ),
         );
     }
-    if let Some(quorum) = told.number("quorum")
-        && quorum > master.sentinels.len() as u64
-    {
-        findings.error(
+    let all = master.sentinels.len() as u64;
+    match told.number("quorum") {
+        Some(quorum) if quorum > all => findings.error(
             about,
             format!(
-                "the quorum {quorum} of Sentinel {sentinel} is more than the {} Sentinels: there can be no failover",
-                master.sentinels.len()
+                "the quorum {quorum} of Sentinel {sentinel} is more than the {all} Sentinels: there can be no failover"
             ),
-        );
+        ),
+        Some(quorum) if quorum > all / 2 + 1 => findings.warning(
+            about,
+            format!(
+                "the quorum {quorum} of Sentinel {sentinel} is more than a majority of {all}: there is no failover while {} \
+                 of them are in reach, though they could decide; {} is enough",
+                quorum - 1,
+                all / 2 + 1
+            ),
+        ),
+        _ => {}
     }
 }
 
@@ -155,8 +229,10 @@ fn check_script(
             about,
             format!(
                 "Sentinel {sentinel} calls no script; the agent hears of failovers all the same, by subscription. To have \
-                 it called too: sentinel client-reconfig-script {} /usr/bin/redoubt-vip-hook",
-                master.name
+                 it called too: sentinel client-reconfig-script {} {}",
+                master.name,
+                std::env::current_exe()
+                    .map_or_else(|_| "/usr/bin/redoubt-vip-hook".into(), |path| path.display().to_string())
             ),
         );
         return;
