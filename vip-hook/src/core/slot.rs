@@ -40,6 +40,8 @@ pub(super) struct Slot {
     pub(super) error: Option<(Discriminant<Action>, String)>,
     /// What failed when a failure was logged last.
     pub(super) error_logged: Option<Discriminant<Action>>,
+    /// A failure was logged, and not yet that it is over.
+    pub(super) failure_told: bool,
     pub(super) wiped_log: Limited,
     pub(super) claim_log: Limited,
     pub(super) error_log: Limited,
@@ -63,6 +65,7 @@ impl Slot {
             last_defence: None,
             error: None,
             error_logged: None,
+            failure_told: false,
             wiped_log: Limited::default(),
             claim_log: Limited::default(),
             error_log: Limited::default(),

@@ -456,6 +456,30 @@ fn a_leftover_is_adopted_by_a_proof_and_else_removed() {
 }
 
 #[test]
+fn that_a_failure_is_over_is_told_where_the_failure_was() {
+    let mut stage = Stage::new(settings(), None).found(NOT_THERE);
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.failure = Some("interface eth0 is not there".into());
+    stage.run(1000);
+    assert_eq!((stage.logged("cannot be held"), stage.logged("is held now")), (1, 0));
+    stage.failure = None;
+    stage.run(1000);
+    assert_eq!(stage.logged("is held now"), 1, "{:?}", stage.out);
+}
+
+#[test]
+fn who_leaves_lets_go_and_does_not_speak_of_maintenance() {
+    let mut stage = Stage::new(settings(), None).found(NOT_THERE);
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.run(1000);
+    assert!(stage.holds());
+    stage.give(Input::Leave { why: "the agent ends" });
+    assert_eq!((stage.logged("the agent ends"), stage.logged("aintenance")), (1, 0));
+    stage.run(1000);
+    assert!(!stage.holds() && stage.holder.settled(), "{:?}", stage.out);
+}
+
+#[test]
 fn nothing_is_released_while_a_predecessor_may_have_left_something() {
     for known in [false, true] {
         let mut stage = Stage::new(settings(), None);

@@ -119,6 +119,11 @@ pub enum Input {
     },
     /// The user's wish: nothing is taken while maintenance is on; what is held is let go.
     Maintenance(bool),
+    /// This host has no part in the addresses from now on: they are let go of, and nothing is taken again.
+    Leave {
+        /// Why, for the log.
+        why: &'static str,
+    },
     /// The user's wish, once: let go now, and do not take again before another host was master in between.
     Release,
     /// An action of the platform was carried out. Every [`Output::Platform`] is answered by exactly one of this and
