@@ -40,6 +40,18 @@ pub const INTERFACE: &str = "eth0";
 /// If the test fails there, or if no namespaces are to be had; `tests/run` leaves such tests out by their names, which
 /// begin with `with_netns`.
 pub fn isolated(test: &str, body: impl FnOnce()) {
+    isolated_by(&["--map-root-user", "--net"], test, body);
+}
+
+/// The same for what root of a user namespace may not do, such as to boot a systemd. To be called as root.
+///
+/// # Panics
+/// If the test fails there, or if it may not make namespaces.
+pub fn isolated_as_root(test: &str, body: impl FnOnce()) {
+    isolated_by(&["--net"], test, body);
+}
+
+fn isolated_by(namespaces: &[&str], test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         // The outer process waits for this one in the thread that started it.
         set_pdeathsig(Signal::SIGKILL).expect("a process can ask for a signal at its parent's death");
@@ -47,7 +59,8 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
     }
     let program = std::env::current_exe().expect("a running test has an executable");
     let status = Command::new("unshare")
-        .args(["--map-root-user", "--net", "--"])
+        .args(namespaces)
+        .arg("--")
         .arg(program)
         .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
