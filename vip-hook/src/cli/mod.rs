@@ -35,8 +35,8 @@ const MISUSE: u8 = 2;
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 done; 1 not done, try again (also: no agent answers; `check` found an error, `status` a \
-                  trouble); 2 wrong usage or configuration, trying again does not help.\n\
+    after_help = "Exit status: 0 done; 1 not done, try again (also: no agent answers; `check` found an error, `status \
+                  --strict` a trouble); 2 wrong usage or configuration, trying again does not help.\n\
                   The configuration is described in vip-hook.yaml itself."
 )]
 struct Cli {
@@ -62,10 +62,10 @@ enum Verb {
     Notify(NotifyArgs),
     /// Show what the agent holds, and why.
     ///
-    /// Exit status 1 if no agent answers, or if something needs to be looked at (lines with TROUBLE): a node that is the
-    /// master while nothing is held, an address that cannot be held, a node or a majority of the Sentinels that does not
-    /// answer, a file that is not in use. During a failover that may be so for a moment.
-    Status(OutputArgs),
+    /// Lines with TROUBLE say what needs to be looked at: a node that is the master while nothing is held, an address that
+    /// cannot be held, a node or a majority of the Sentinels that does not answer, a file that is not in use. During a
+    /// failover that may be so for a moment.
+    Status(StatusArgs),
     /// Show what would be done now, and why; changes nothing.
     ///
     /// Without an agent, the node and the Sentinels are asked from here.
@@ -127,6 +127,15 @@ struct OutputArgs {
 }
 
 #[derive(Args, Debug)]
+struct StatusArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+    /// End with 1 also where there is TROUBLE: for monitoring
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Args, Debug)]
 struct MasterArg {
     /// Name of a master; all without it
     master: Option<String>,
@@ -172,7 +181,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(match cli.verb {
         Verb::Agent => agent(config, &cli.config),
         Verb::Notify(args) => notify::run(&config, &args),
-        Verb::Status(output) => status::run(&config.socket, output.json),
+        Verb::Status(args) => status::run(&config.socket, &args),
         Verb::Plan(output) => plan::run(&config, output.json),
         Verb::Check(output) => check::run(&config, &cli.config, output.json),
         Verb::Release(MasterArg { master }) => ask_agent(&config.socket, &Request::Release { master }),
@@ -194,7 +203,7 @@ fn without_config(cli: &Cli) -> Option<u8> {
     }
     eprintln!("The agent at {} is asked all the same.", socket.display());
     match &cli.verb {
-        Verb::Status(output) => Some(status::run(socket, output.json).max(RETRY)),
+        Verb::Status(args) => Some(status::run(socket, args).max(RETRY)),
         Verb::Notify(args) => Some(ask_agent(socket, &notify::request(args))),
         Verb::Release(MasterArg { master }) => {
             Some(ask_agent(socket, &Request::Release { master: master.clone() }))
@@ -228,7 +237,8 @@ fn with_verb(mut args: Vec<OsString>) -> Vec<OsString> {
 fn notification_script(args: &[OsString]) -> Option<String> {
     let [program, event, description] = args else { return None };
     let (event, description) = (event.to_str()?, description.to_str()?);
-    (event.starts_with(['+', '-']) && description.contains(' ')).then(|| {
+    // An option with its value may begin with a '-' as well.
+    (event.starts_with('+') || event.starts_with('-') && description.contains(' ')).then(|| {
         format!(
             "{event}: so Sentinel calls a notification-script, of which this program makes nothing. It belongs into: \
              sentinel client-reconfig-script <master> {}",
@@ -302,7 +312,8 @@ fn uninstall(config: &Config) -> u8 {
         Ok(true) => println!("the fence was removed"),
         Ok(false) => println!("there was no fence"),
         Err(error) => {
-            eprintln!("{error}");
+            let as_root = if nix::unistd::geteuid().is_root() { "" } else { "; run this as root" };
+            eprintln!("{error}{as_root}");
             return RETRY;
         }
     }
@@ -374,6 +385,7 @@ mod tests {
             let text = called(&["/usr/bin/hook", event, "master mymaster 10.0.0.1 6379"]).unwrap();
             assert!(text.starts_with(event) && text.ends_with("<master> /usr/bin/hook"), "{text}");
         }
+        assert!(called(&["hook", "+new-epoch", "7"]).is_some());
         assert_eq!(called(&["hook", "--config", "a b", "status"]), None);
         assert_eq!(called(&["hook", "maintenance", "on"]), None);
     }

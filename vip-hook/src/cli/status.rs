@@ -3,18 +3,18 @@
 use std::fmt::{self, Display};
 use std::path::Path;
 
-use super::{DONE, RETRY, say};
+use super::{DONE, RETRY, StatusArgs, say};
 use crate::control::{self, Master, Reply, Request, Said, Status};
 
-pub(super) fn run(socket: &Path, json: bool) -> u8 {
+pub(super) fn run(socket: &Path, args: &StatusArgs) -> u8 {
     match control::call(socket, &Request::Status) {
         Ok(Reply::Status(status)) => {
-            if json {
+            if args.output.json {
                 print!("{}", control::line(&status));
             } else {
                 print!("{}", Text(&status));
             }
-            if troubles(&status).is_empty() { DONE } else { RETRY }
+            if args.strict && !troubles(&status).is_empty() { RETRY } else { DONE }
         }
         Ok(other) => say(&other).max(RETRY),
         Err(error) => {
@@ -96,6 +96,8 @@ fn write_master(f: &mut fmt::Formatter<'_>, master: &Master) -> fmt::Result {
         let kind = if sentinel.classic == Some(true) { " (classic)" } else { "" };
         let word = match &sentinel.down {
             Some(why) => format!("not connected: {why}"),
+            // They are asked about a host whose node is a master, and about no other.
+            None if sentinel.answer.is_none() => "connected, and not asked so far".into(),
             None => said(sentinel.answer.as_ref()),
         };
         writeln!(f, "  sentinel {}{kind}: {word}", sentinel.endpoint)?;
