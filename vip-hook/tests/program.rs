@@ -267,6 +267,50 @@ fn status_without_an_agent_is_an_error_and_plan_asks_by_itself() {
 }
 
 #[test]
+fn status_ends_with_an_error_at_trouble_where_that_is_asked_for() {
+    let setup = Setup::new("");
+    for (args, expected) in
+        [(&["status"][..], 0), (&["status", "--strict"], 1), (&["status", "--strict", "--json"], 1)]
+    {
+        let agent = setup.agent(
+            "{\"reply\":\"status\",\"version\":\"0\",\"pid\":1,\"uptime-ms\":1,\"config\":\"x\",\"config-error\":\"line 3\",\
+             \"fence\":{\"in-kernel\":true,\"text\":\"t\"},\"masters\":[]}\n",
+        );
+        let output = setup.run(args);
+        agent.join().unwrap();
+        assert_eq!(code(&output), expected, "{args:?}");
+        let text = "TROUBLE  the configuration in use is not that of the file";
+        assert!(stdout(&output).contains(text) || args.contains(&"--json"), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn an_agent_that_runs_with_another_file_is_found() {
+    let setup = Setup::new("");
+    for (master, found) in [
+        ("", true),
+        (
+            "{\"name\":\"mymaster\",\"holds\":false,\"remaining-ms\":null,\"epoch\":0,\"maintenance\":false,\
+             \"released\":false,\"why\":\"\",\"next\":\"\",\"node\":\"127.0.0.1:1\",\"node-role\":null,\
+             \"host-addresses\":[],\"sentinels\":[{\"endpoint\":\"127.0.0.1:1\",\"down\":null,\"classic\":null,\
+             \"counts\":false,\"answer\":null}],\"addresses\":[{\"address\":\"10.0.0.100/32\",\"interface\":\"none0\",\
+             \"on\":false,\"link-up\":null,\"present\":null,\"error\":null}]}",
+            false,
+        ),
+    ] {
+        let reply = format!(
+            "{{\"reply\":\"status\",\"version\":\"0\",\"pid\":1,\"uptime-ms\":1,\"config\":\"x\",\"config-error\":null,\
+             \"fence\":{{\"in-kernel\":true,\"text\":\"t\"}},\"masters\":[{master}]}}\n"
+        );
+        let agent = setup.agent(reply.leak());
+        let output = setup.run(&["check"]);
+        agent.join().unwrap();
+        let text = stdout(&output);
+        assert_eq!(text.contains("the agent runs with other masters"), found, "{text}");
+    }
+}
+
+#[test]
 fn check_finds_what_does_not_work() {
     let setup = Setup::new("on-quorum-loss: hold\nsentinel-password: secret");
     set_mode(&setup.file(), 0o644);
@@ -365,7 +409,7 @@ fn what_the_sentinels_say_is_held_against_the_configuration() {
             "name mymaster ip 127.0.0.1 port 1234 config-epoch 3 down-after-milliseconds 400 quorum 2 \
              num-other-sentinels 2 client-reconfig-script {script}"
         )),
-        "SENTINEL MASTERS" => words("* name mymaster ip 127.0.0.1 port 1234"),
+        "SENTINEL MASTERS" => words("* name other ip 10.0.0.100 port 6380"),
         "SENTINEL REPLICAS mymaster" => words("* name r ip 10.0.0.100 port 6379"),
         "SENTINEL MYID" => words("$2c0f4e"),
         _ => None,
@@ -383,6 +427,7 @@ fn what_the_sentinels_say_is_held_against_the_configuration() {
         "Set lease-ms to at most 349",
         "knows 3 Sentinels of this master, the configuration has 1",
         "the quorum 2 of Sentinel",
+        "monitors the virtual address 10.0.0.100:6380 as the master other",
         "has the virtual address 10.0.0.100:6379 for a replica",
         "the Sentinels know no node of this host",
         "as which user Sentinel",
@@ -420,7 +465,7 @@ fn a_script_that_the_sentinels_user_cannot_execute_is_found() {
     std::fs::write(&hook, "").unwrap();
     let script = hook.display().to_string();
     // As if this test were the Sentinel.
-    let info = format!("$\n# Server\r\nprocess_id:{}\r\n", std::process::id());
+    let info = format!("$\n# Server\r\nredoubt_version:0\r\nprocess_id:{}\r\n", std::process::id());
     let port = play(move |command| match command {
         "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster" => words("127.0.0.1 1234"),
         "SENTINEL MASTER mymaster" => words(&format!("config-epoch 3 client-reconfig-script {script}")),
@@ -435,6 +480,7 @@ fn a_script_that_the_sentinels_user_cannot_execute_is_found() {
         let output = setup.run(&["check"]);
         let text = stdout(&output);
         assert_eq!(text.contains("cannot execute") && text.contains("chmod +x"), found, "{text}");
+        assert!(text.contains("In its file: sentinel vip mymaster 10.0.0.100 (at run time"), "{text}");
     }
 }
 

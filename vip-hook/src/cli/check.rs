@@ -7,6 +7,7 @@ mod access;
 mod node;
 mod sentinels;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use serde::Serialize;
 use super::{DONE, RETRY};
 use crate::agent::linux;
 use crate::config::{Config, Master, WithoutAgent};
-use crate::control::{self, CallError, Reply, Request};
+use crate::control::{self, CallError, Reply, Request, Status};
 use crate::platform::{self, capabilities, facts};
 
 /// How bad a finding is.
@@ -127,6 +128,16 @@ fn check_file(config: &Config, file: &Path, findings: &mut Findings) {
 fn check_agent(config: &Config, findings: &mut Findings) {
     match control::call(&config.socket, &Request::Status) {
         Ok(Reply::Status(status)) => {
+            if status.config_error.is_none() && !runs_with(config, &status) {
+                findings.warning(
+                    "",
+                    format!(
+                        "the agent runs with other masters, addresses or Sentinels than stand in the file (its own is {}): \
+                         systemctl reload redoubt-vip-agent",
+                        status.config
+                    ),
+                );
+            }
             if let Some(error) = status.config_error {
                 findings.error(
                     "",
@@ -160,6 +171,30 @@ fn check_agent(config: &Config, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether an agent's masters, nodes, addresses and Sentinels are those of a configuration.
+fn runs_with(config: &Config, status: &Status) -> bool {
+    let in_file = config.masters.iter().map(|master| {
+        let addresses = master.addresses.iter();
+        (
+            master.name.clone(),
+            master.node.to_string(),
+            addresses.map(|a| (format!("{}/{}", a.address, a.prefix_len), a.interface.clone())).collect(),
+            master.sentinels.iter().map(ToString::to_string).collect(),
+        )
+    });
+    let in_use = status.masters.iter().map(|master| {
+        let addresses = master.addresses.iter();
+        (
+            master.name.clone(),
+            master.node.clone(),
+            addresses.map(|a| (a.address.clone(), a.interface.clone())).collect(),
+            master.sentinels.iter().map(|sentinel| sentinel.endpoint.clone()).collect(),
+        )
+    });
+    type Masters = BTreeSet<(String, String, BTreeSet<(String, String)>, BTreeSet<String>)>;
+    in_file.collect::<Masters>() == in_use.collect::<Masters>()
 }
 
 fn check_addresses(master: &Master, findings: &mut Findings) {

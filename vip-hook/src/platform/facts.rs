@@ -50,8 +50,6 @@ pub struct Settings {
     pub proxy_arp: bool,
     /// `arp_ignore`.
     pub arp_ignore: u32,
-    /// `arp_announce`.
-    pub arp_announce: u32,
     /// `rp_filter`.
     pub rp_filter: u32,
     /// IPv6 is off, or not there at all.
@@ -104,7 +102,6 @@ impl Settings {
         Settings {
             proxy_arp: larger("proxy_arp") != 0,
             arp_ignore: larger("arp_ignore"),
-            arp_announce: larger("arp_announce"),
             rp_filter: larger("rp_filter"),
             ipv6_disabled: number("ipv6", interface, "disable_ipv6").is_none_or(|value| value != 0),
         }

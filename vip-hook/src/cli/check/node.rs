@@ -4,10 +4,11 @@
 //! failover has brought it here. What is listened on can be seen on every host beforehand, in /proc/net.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
 use super::Findings;
-use crate::cli::ask::{self, Peer};
+use crate::cli::ask::{self, LIMIT, Peer};
 use crate::config::{Endpoint, Login, Master};
 use crate::core::types::NodeRole;
 
@@ -48,19 +49,24 @@ pub(super) fn check(master: &Master, own: &[IpAddr], findings: &mut Findings) {
     let (served, refused): (Vec<IpAddr>, Vec<IpAddr>) =
         master.addresses.iter().map(|address| address.address).partition(|ip| covers(&listening, *ip));
     if !refused.is_empty() {
-        let given: String = listening.iter().map(|ip| format!("{ip} ")).collect();
-        let missing: Vec<String> = refused.iter().map(|ip| format!("-{ip}")).collect();
+        let is_here = |ip: &IpAddr| ip.is_loopback() || ip.is_unspecified() || own.contains(ip);
+        let wanted = |ip: &IpAddr| if is_here(ip) { ip.to_string() } else { format!("-{ip}") };
+        let all: Vec<String> = listening.iter().chain(&refused).map(wanted).collect();
         findings.error(
             about,
             format!(
                 "the node listens on {} alone, so that clients of {} are refused. Write into its configuration, and \
-                 restart it: bind * -::* or, if it is a redoubt-node, bind {given}{} (a redis-server listens on an address \
-                 that is not there only without the '-' and with sysctl net.ipv4.ip_nonlocal_bind=1)",
+                 restart it: bind * -::* or, if it is a redoubt-node, bind {} (a redis-server listens on an address \
+                 that is not there only with sysctl net.ipv4.ip_nonlocal_bind=1)",
                 listed(listening.iter().copied()),
                 listed(refused.iter().copied()),
-                missing.join(" ")
+                all.join(" ")
             ),
         );
+    }
+    // Where it is held elsewhere, this host is a client like any other.
+    for ip in served.iter().filter(|ip| !own.contains(ip)) {
+        check_from_here(about, SocketAddr::new(*ip, master.node.port), findings);
     }
     if let Some(ip) = served.iter().find_map(|served| reachable(&listening, own, *served))
         && let Some(text) = turned_away(ip, master.node.port)
@@ -73,6 +79,24 @@ pub(super) fn check(master: &Master, own: &[IpAddr], findings: &mut Findings) {
                 listed(served.iter().copied())
             ),
         );
+    }
+}
+
+/// Whether somebody serves clients at an address that is on another host, or on none.
+fn check_from_here(about: &str, at: SocketAddr, findings: &mut Findings) {
+    match TcpStream::connect_timeout(&at, LIMIT) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => findings.error(
+            about,
+            format!("{at} refuses connections: the node of the host that holds it does not listen there; check it there"),
+        ),
+        Err(error) => findings.warning(
+            about,
+            format!(
+                "nobody answers at {at} ({error}): no host holds it at present (status tells), or a firewall drops what is \
+                 for it (nft list ruleset, on its host)"
+            ),
+        ),
     }
 }
 
@@ -181,7 +205,13 @@ mod tests {
     #[test]
     fn what_this_process_listens_on_is_seen() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert_eq!(listening(port), ips(&["127.0.0.1"]));
+        let at = listener.local_addr().unwrap();
+        assert_eq!(listening(at.port()), ips(&["127.0.0.1"]));
+        let mut findings = Findings::default();
+        check_from_here("m", at, &mut findings);
+        assert_eq!(findings.0, []);
+        drop(listener);
+        check_from_here("m", at, &mut findings);
+        assert!(findings.0[0].text.contains("refuses connections"), "{findings:?}");
     }
 }

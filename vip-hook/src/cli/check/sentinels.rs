@@ -50,6 +50,7 @@ pub(super) fn check(config: &Config, master: &Master, own: &[IpAddr], findings: 
         if local {
             check_script(config, master, sentinel, &mut peer, &told, findings);
         }
+        check_virtual(master, sentinel, &mut peer, &told, findings);
         check_subscription(about, sentinel, &mut peer, findings);
         answered.push((sentinel, told));
     }
@@ -82,6 +83,38 @@ fn check_majority(master: &Master, answered: usize, findings: &mut Findings) {
             &master.name,
             format!(
                 "{answered} of {all} Sentinels answered, and {needed} are needed before anything is taken"
+            ),
+        );
+    }
+}
+
+/// Whether a redoubt-sentinel knows which addresses move, and so takes none of them for an instance's.
+fn check_virtual(
+    master: &Master,
+    sentinel: &Endpoint,
+    peer: &mut Peer,
+    told: &Told,
+    findings: &mut Findings,
+) {
+    if info(peer).is_none_or(|info| !info.contains("redoubt_version:")) {
+        return;
+    }
+    let known = told.master.get("vip").map_or("", String::as_str);
+    let is_known = |ip: &IpAddr| known.split(' ').any(|known| known.parse() == Ok(*ip));
+    let missing: Vec<String> = master
+        .addresses
+        .iter()
+        .filter(|address| !is_known(&address.address))
+        .map(|address| format!("sentinel vip {} {}", master.name, address.address))
+        .collect();
+    if !missing.is_empty() {
+        findings.note(
+            &master.name,
+            format!(
+                "Sentinel {sentinel} is not told of all virtual addresses, and may enter a replica or a Sentinel under one. \
+                 In its file: {} (at run time SENTINEL SET {} vip \"<all addresses>\")",
+                missing.join(", "),
+                master.name
             ),
         );
     }
@@ -184,32 +217,38 @@ fn check_monitored(
     known: &mut BTreeSet<(IpAddr, u16)>,
     findings: &mut Findings,
 ) {
-    let mut seen = Vec::new();
-    for (command, what) in
-        [(&["SENTINEL", "MASTERS"][..], "a master"), (&["SENTINEL", "REPLICAS", &master.name], "a replica")]
-    {
-        match peer.ask(command).and_then(|reply| ask::instances(&reply)) {
-            Ok(instances) => seen.extend(instances.iter().filter_map(ask::address_of).map(|at| (at, what))),
-            Err(why) => {
-                findings.warning(&master.name, format!("Sentinel {sentinel}, {}: {why}", command.join(" ")))
-            }
+    let about = &master.name;
+    let mut ask = |command: &[&str]| match peer.ask(command).and_then(|reply| ask::instances(&reply)) {
+        Ok(instances) => instances,
+        Err(why) => {
+            findings.warning(about, format!("Sentinel {sentinel}, {}: {why}", command.join(" ")));
+            Vec::new()
         }
-    }
-    for ((ip, port), what) in seen {
-        if config.addresses().any(|address| address.address == ip) {
+    };
+    let masters = ask(&["SENTINEL", "MASTERS"]);
+    let replicas = ask(&["SENTINEL", "REPLICAS", about]);
+    known.extend(replicas.iter().filter_map(ask::address_of));
+    let is_virtual = |ip: IpAddr| config.addresses().any(|address| address.address == ip);
+    for (name, (ip, port)) in masters.iter().filter_map(|m| Some((m.get("name")?, ask::address_of(m)?))) {
+        if is_virtual(ip) {
             findings.error(
-                &master.name,
+                about,
                 format!(
-                    "Sentinel {sentinel} has the virtual address {ip}:{port} for {what}: it would promote whoever holds it. \
-                     On redoubt-sentinel: sentinel vip {} {ip}; see that nodes announce their own address \
-                     (replica-announce-ip), then SENTINEL RESET {}",
-                    master.name, master.name
+                    "Sentinel {sentinel} monitors the virtual address {ip}:{port} as the master {name}, and so whoever holds \
+                     it: SENTINEL REMOVE {name}, and monitor the address of the node itself"
                 ),
             );
         }
-        if what == "a replica" {
-            known.insert((ip, port));
-        }
+    }
+    for (ip, port) in replicas.iter().filter_map(ask::address_of).filter(|(ip, _)| is_virtual(*ip)) {
+        findings.error(
+            about,
+            format!(
+                "Sentinel {sentinel} has the virtual address {ip}:{port} for a replica: it would promote whoever holds it. \
+                 On redoubt-sentinel: sentinel vip {about} {ip}; see that nodes announce their own address \
+                 (replica-announce-ip), then SENTINEL RESET {about}"
+            ),
+        );
     }
 }
 
@@ -271,8 +310,12 @@ fn check_script(
     }
 }
 
-fn process_of(peer: &mut Peer) -> Option<u32> {
+fn info(peer: &mut Peer) -> Option<String> {
     let info = peer.ask(&["INFO", "server"]).ok()?;
-    let text = String::from_utf8_lossy(info.as_bytes()?).into_owned();
+    Some(String::from_utf8_lossy(info.as_bytes()?).into_owned())
+}
+
+fn process_of(peer: &mut Peer) -> Option<u32> {
+    let text = info(peer)?;
     text.lines().find_map(|line| line.strip_prefix("process_id:"))?.trim().parse().ok()
 }
