@@ -236,6 +236,14 @@ fn what_sentinel_calls_wrongly_says_what_it_should_call() {
 }
 
 #[test]
+fn a_log_file_that_cannot_be_opened_is_named() {
+    let setup = Setup::new("logfile: /nonexistent/agent.log");
+    let output = setup.run(&["agent"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).starts_with("logfile /nonexistent/agent.log: Can't open"), "{}", stderr(&output));
+}
+
+#[test]
 fn help_and_version_need_no_configuration() {
     let setup = Setup::new("");
     std::fs::remove_file(setup.file()).unwrap();

@@ -256,7 +256,10 @@ fn agent(config: Config, file: &Path) -> u8 {
         syslog: None,
     };
     let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
-    let started = log::init(log).map_err(|e| e.to_string());
+    let started = log::init(log).map_err(|e| match &config.logfile {
+        Some(path) => format!("logfile {}: {e}", path.display()),
+        None => e.to_string(),
+    });
     let logs = started.is_ok();
     match started.and_then(|()| crate::agent::run(config, &file).map_err(|e| e.to_string())) {
         Ok(()) => DONE,

@@ -3,18 +3,22 @@
 use std::fmt::{self, Display};
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::{DONE, RETRY, StatusArgs, say};
 use crate::control::{self, Master, Reply, Request, Said, Status};
 
 pub(super) fn run(socket: &Path, args: &StatusArgs) -> u8 {
     match control::call(socket, &Request::Status) {
         Ok(Reply::Status(status)) => {
+            let trouble = troubles(&status);
+            let in_trouble = !trouble.is_empty();
             if args.output.json {
-                print!("{}", control::line(&status));
+                print!("{}", control::line(&Json { status: &status, trouble }));
             } else {
                 print!("{}", Text(&status));
             }
-            if args.strict && !troubles(&status).is_empty() { RETRY } else { DONE }
+            if args.strict && in_trouble { RETRY } else { DONE }
         }
         Ok(other) => say(&other).max(RETRY),
         Err(error) => {
@@ -22,6 +26,15 @@ pub(super) fn run(socket: &Path, args: &StatusArgs) -> u8 {
             RETRY
         }
     }
+}
+
+/// A status for a program.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// What needs to be looked at.
+    trouble: Vec<String>,
 }
 
 /// A status for a person.
@@ -246,11 +259,12 @@ mymaster: held, proven for 312 ms more, epoch 4
   sentinel 10.0.0.2:26379: not connected: it refuses connections
 ";
         assert_eq!(Text(&status).to_string(), text);
-        let json = control::line(&status);
+        let json = control::line(&Json { status: &status, trouble: troubles(&status) });
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
         let object: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(object["masters"][0]["addresses"][0]["on"], true);
         assert_eq!(object["masters"][0]["sentinels"][1]["down"], "it refuses connections");
         assert_eq!(object["config-error"], serde_json::Value::Null);
+        assert_eq!(object["trouble"][0], "mymaster: no majority of the Sentinels is connected");
     }
 }

@@ -93,6 +93,9 @@ fn is_key(line: &str) -> bool {
     line.split_once(':').is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
 }
 
+/// A socket of 108 bytes.
+const LONG_SOCKET: &str = "socket: /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\nmasters:";
+
 #[test]
 fn errors_say_what_where_and_what_is_allowed() {
     // What is replaced in the small file, by what, and the whole error.
@@ -267,6 +270,7 @@ fn errors_say_what_where_and_what_is_allowed() {
             "",
         ),
         ("masters:", "masters: [", "", "line"),
+        ("masters:", LONG_SOCKET, "socket: expected at most 107 bytes", ""),
     ];
     for (what, by, begins, contains) in table {
         assert!(SMALL.contains(what), "{what}");

@@ -49,9 +49,7 @@ pub(super) fn check(master: &Master, own: &[IpAddr], findings: &mut Findings) {
     let (served, refused): (Vec<IpAddr>, Vec<IpAddr>) =
         master.addresses.iter().map(|address| address.address).partition(|ip| covers(&listening, *ip));
     if !refused.is_empty() {
-        let is_here = |ip: &IpAddr| ip.is_loopback() || ip.is_unspecified() || own.contains(ip);
-        let wanted = |ip: &IpAddr| if is_here(ip) { ip.to_string() } else { format!("-{ip}") };
-        let all: Vec<String> = listening.iter().chain(&refused).map(wanted).collect();
+        let addresses: Vec<IpAddr> = master.addresses.iter().map(|address| address.address).collect();
         findings.error(
             about,
             format!(
@@ -60,7 +58,7 @@ pub(super) fn check(master: &Master, own: &[IpAddr], findings: &mut Findings) {
                  that is not there only with sysctl net.ipv4.ip_nonlocal_bind=1)",
                 listed(listening.iter().copied()),
                 listed(refused.iter().copied()),
-                all.join(" ")
+                bind_line(&listening, &addresses, own)
             ),
         );
     }
@@ -102,6 +100,16 @@ fn check_from_here(about: &str, at: SocketAddr, findings: &mut Findings) {
 
 fn listed(ips: impl Iterator<Item = IpAddr>) -> String {
     ips.map(|ip| ip.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// What `bind` should be: with a `-` what is not here at every start, the virtual addresses whoever holds them now.
+fn bind_line(listening: &BTreeSet<IpAddr>, virtual_addresses: &[IpAddr], own: &[IpAddr]) -> String {
+    let stays = |ip: &IpAddr| {
+        !virtual_addresses.contains(ip) && (ip.is_loopback() || ip.is_unspecified() || own.contains(ip))
+    };
+    let new = virtual_addresses.iter().filter(|ip| !listening.contains(ip));
+    let all = listening.iter().chain(new);
+    all.map(|ip| if stays(ip) { ip.to_string() } else { format!("-{ip}") }).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether somebody who listens on these addresses is reached at `ip`.
@@ -175,6 +183,18 @@ mod tests {
         assert!(served(&["10.0.0.1", "10.0.0.100"], "10.0.0.100"));
         assert!(served(&["0.0.0.0"], "10.0.0.100") && !served(&["0.0.0.0"], "fd00::100"));
         assert!(served(&["::"], "fd00::100") && served(&["::"], "10.0.0.100"));
+    }
+
+    #[test]
+    fn what_is_not_always_here_is_bound_with_a_minus() {
+        let own: Vec<IpAddr> = ips(&["10.0.0.2", "10.0.0.100"]).into_iter().collect();
+        let moving: Vec<IpAddr> = ips(&["10.0.0.100", "fd00::100"]).into_iter().collect();
+        for listening in [&["10.0.0.2", "127.0.0.1"][..], &["10.0.0.2", "10.0.0.100", "127.0.0.1"]] {
+            let line = bind_line(&ips(listening), &moving, &own);
+            let mut words: Vec<&str> = line.split(' ').collect();
+            words.sort_unstable();
+            assert_eq!(words, ["-10.0.0.100", "-fd00::100", "10.0.0.2", "127.0.0.1"]);
+        }
     }
 
     #[test]
