@@ -135,7 +135,7 @@ pub struct Master {
     pub name: String,
     /// Whether this host holds the addresses.
     pub holds: bool,
-    /// For how long the last proof permits it, without a new one.
+    /// For how long the last proof permits it, without a new one; `None` where it holds without a proof.
     pub remaining_ms: Option<u64>,
     /// The highest configuration epoch seen.
     pub epoch: u64,

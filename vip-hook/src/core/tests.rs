@@ -533,6 +533,20 @@ fn hold_goes_on_without_a_majority_until_one_names_another() {
 }
 
 #[test]
+fn holding_on_without_a_majority_is_told_when_it_begins_and_ends() {
+    let mut stage = Stage::holding(Settings { on_quorum_loss: OnQuorumLoss::Hold, ..settings() });
+    assert!(stage.holder.view(stage.now).remaining.is_some());
+    stage.says = vec![None; 3];
+    stage.run(5000);
+    assert!(stage.holds() && stage.holder.view(stage.now).remaining.is_none(), "there is no proof");
+    assert_eq!((stage.logged("stays all the same"), stage.logged("name this host again")), (1, 0));
+    stage.says = vec![vouched(2, 60_000); 3];
+    stage.run(1000);
+    assert!(stage.holds() && stage.holder.view(stage.now).remaining.is_some());
+    assert_eq!((stage.logged("stays all the same"), stage.logged("name this host again")), (1, 1));
+}
+
+#[test]
 fn a_reload_touches_only_what_changes() {
     let mut stage = Stage::holding(settings());
     let two = Settings { addresses: vec![virtual_address(101), virtual_address(100)], ..settings() };
