@@ -72,7 +72,7 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> u8 {
         check_addresses(master, &mut findings);
         node::check(master, &own, &mut findings);
         check_majority(master, &mut findings);
-        sentinels::check(config, master, &own, &mut findings);
+        sentinels::check(config, file, master, &own, &mut findings);
     }
     let Findings(mut findings) = findings;
     findings.dedup();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::Findings;
 use super::access::{self, User};
@@ -11,7 +12,7 @@ use crate::config::{Config, Endpoint, Master};
 use crate::core::types::MARGIN;
 
 /// `own`: the addresses of this host.
-pub(super) fn check(config: &Config, master: &Master, own: &[IpAddr], findings: &mut Findings) {
+pub(super) fn check(config: &Config, file: &Path, master: &Master, own: &[IpAddr], findings: &mut Findings) {
     let about = &master.name;
     let mut known: BTreeSet<(IpAddr, u16)> = BTreeSet::new();
     let mut answered: Vec<(&Endpoint, Told)> = Vec::new();
@@ -48,7 +49,7 @@ pub(super) fn check(config: &Config, master: &Master, own: &[IpAddr], findings: 
         check_monitored(config, master, sentinel, &mut peer, &mut known, findings);
         let local = sentinel.ip().is_some_and(|ip| ip.is_loopback() || own.contains(&ip));
         if local {
-            check_script(config, master, sentinel, &mut peer, &told, findings);
+            check_script(config, file, master, sentinel, &mut peer, &told, findings);
         }
         check_virtual(master, sentinel, &mut peer, &told, findings);
         check_subscription(about, sentinel, &mut peer, findings);
@@ -255,6 +256,7 @@ fn check_monitored(
 /// Whether the Sentinel of this host can call the agent.
 fn check_script(
     config: &Config,
+    file: &Path,
     master: &Master,
     sentinel: &Endpoint,
     peer: &mut Peer,
@@ -276,7 +278,7 @@ fn check_script(
         );
         return;
     };
-    let path = std::path::Path::new(script);
+    let path = Path::new(script);
     if path.file_name().is_none_or(|name| name != "redoubt-vip-hook") {
         findings.note(
             about,
@@ -294,6 +296,18 @@ fn check_script(
     if let Err(why) = access::may_execute(&user, path) {
         findings
             .error(about, format!("the user of Sentinel {sentinel} ({user}) cannot execute {script}: {why}"));
+    }
+    let at = std::path::absolute(file).unwrap_or_else(|_| file.into());
+    if let Err(why) = access::may_read(&user, &at) {
+        findings.warning(
+            about,
+            format!(
+                "the user of Sentinel {sentinel} ({user}) cannot read {}: {why}; its script speaks to an agent at {} alone, and \
+                 does nothing where there is none",
+                at.display(),
+                crate::config::DEFAULT_SOCKET
+            ),
+        );
     }
     match access::may_write(&user, &config.socket) {
         Ok(()) => {}
