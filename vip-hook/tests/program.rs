@@ -446,7 +446,16 @@ fn what_the_sentinels_say_is_held_against_the_configuration() {
     let text = std::fs::read_to_string(setup.file()).unwrap();
     let twice = text.replace("sentinels: ['", &format!("sentinels: ['localhost:{port}', '"));
     std::fs::write(setup.file(), twice).unwrap();
+    let agent = setup.agent(
+        "{\"reply\":\"status\",\"version\":\"0\",\"pid\":1,\"uptime-ms\":1,\"config\":\"x\",\"config-error\":null,\
+         \"fence\":{\"in-kernel\":true,\"text\":\"t\"},\"masters\":[{\"name\":\"mymaster\",\"holds\":false,\
+         \"remaining-ms\":null,\"epoch\":4,\"maintenance\":false,\"released\":false,\"why\":\"\",\"next\":\"\",\
+         \"node\":\"127.0.0.1:1\",\"node-role\":null,\"host-addresses\":[],\"sentinels\":[],\"addresses\":[]}]}\n",
+    );
     let output = setup.run(&["check"]);
+    agent.join().unwrap();
+    let old = "the agent has seen epoch 4, and the Sentinels are at 3: were they set up anew?";
+    assert!(stdout(&output).contains(old), "{}", stdout(&output));
     let same = format!("localhost:{port} and 127.0.0.1:{port} are one and the same Sentinel");
     assert!(stdout(&output).contains(&same), "{}", stdout(&output));
     std::fs::write(setup.file(), text).unwrap();

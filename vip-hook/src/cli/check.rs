@@ -66,13 +66,18 @@ impl Findings {
 pub(super) fn run(config: &Config, file: &Path, json: bool) -> u8 {
     let mut findings = Findings::default();
     check_file(config, file, &mut findings);
-    check_agent(config, &mut findings);
+    let status = check_agent(config, &mut findings);
     let own = linux::own_addresses().unwrap_or_default();
     for master in &config.masters {
         check_addresses(master, &mut findings);
         node::check(master, &own, &mut findings);
         check_majority(master, &mut findings);
-        sentinels::check(config, file, master, &own, &mut findings);
+        let told = sentinels::check(config, file, master, &own, &mut findings);
+        let running =
+            status.iter().flat_map(|status| &status.masters).find(|running| running.name == master.name);
+        if let Some(running) = running {
+            sentinels::check_epoch(running, &told, &mut findings);
+        }
     }
     let Findings(mut findings) = findings;
     findings.dedup();
@@ -124,8 +129,8 @@ fn check_file(config: &Config, file: &Path, findings: &mut Findings) {
     }
 }
 
-/// A running agent knows best what it can do; for one that is not running, this process stands in.
-fn check_agent(config: &Config, findings: &mut Findings) {
+/// A running agent knows best what it can do; for one that is not running, this process stands in. What it says.
+fn check_agent(config: &Config, findings: &mut Findings) -> Option<Status> {
     match control::call(&config.socket, &Request::Status) {
         Ok(Reply::Status(status)) => {
             if status.config_error.is_none() && !runs_with(config, &status) {
@@ -138,15 +143,16 @@ fn check_agent(config: &Config, findings: &mut Findings) {
                     ),
                 );
             }
-            if let Some(error) = status.config_error {
+            if let Some(error) = &status.config_error {
                 findings.error(
                     "",
                     format!("the agent runs with an older configuration than the file's: {error}"),
                 );
             }
             if !status.fence.in_kernel {
-                findings.warning("", status.fence.text);
+                findings.warning("", status.fence.text.clone());
             }
+            return Some(status);
         }
         Ok(_) => findings.warning("", "the agent's reply is none of this version; restart it"),
         Err(error) => {
@@ -171,6 +177,7 @@ fn check_agent(config: &Config, findings: &mut Findings) {
             }
         }
     }
+    None
 }
 
 /// Whether an agent's masters, nodes, addresses and Sentinels are those of a configuration.

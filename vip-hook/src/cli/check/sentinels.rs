@@ -9,10 +9,17 @@ use super::access::{self, User};
 use crate::agent::links::answers;
 use crate::cli::ask::{self, Peer, Told};
 use crate::config::{Config, Endpoint, Master};
+use crate::control;
 use crate::core::types::MARGIN;
 
-/// `own`: the addresses of this host.
-pub(super) fn check(config: &Config, file: &Path, master: &Master, own: &[IpAddr], findings: &mut Findings) {
+/// `own`: the addresses of this host. The configuration epoch of each Sentinel that answered.
+pub(super) fn check(
+    config: &Config,
+    file: &Path,
+    master: &Master,
+    own: &[IpAddr],
+    findings: &mut Findings,
+) -> Vec<u64> {
     let about = &master.name;
     let mut known: BTreeSet<(IpAddr, u16)> = BTreeSet::new();
     let mut answered: Vec<(&Endpoint, Told)> = Vec::new();
@@ -71,6 +78,23 @@ pub(super) fn check(config: &Config, file: &Path, master: &Master, own: &[IpAddr
                  host-addresses and port to that",
                 master.port,
                 known.join(", ")
+            ),
+        );
+    }
+    answered.iter().filter_map(|(_, told)| told.number("config-epoch")).collect()
+}
+
+/// Whether an agent remembers an epoch that no Sentinel knows any more, as after they were set up anew.
+pub(super) fn check_epoch(running: &control::Master, told: &[u64], findings: &mut Findings) {
+    let Some(highest) = told.iter().max() else { return };
+    if *highest < running.epoch && !running.holds {
+        findings.warning(
+            &running.name,
+            format!(
+                "the agent has seen epoch {}, and the Sentinels are at {highest}: were they set up anew? Then the next \
+                 takeover by this host waits until all of them have agreed on a lower epoch for ten seconds. To spare that: \
+                 stop the agent, remove {}.json from its state-dir, start it",
+                running.epoch, running.name
             ),
         );
     }
