@@ -1,6 +1,6 @@
 //! What the verbs of the command line and the agent say to each other: one JSON object a line, over a Unix socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Group, geteuid};
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The longest line that either side takes. A `status` of a thousand masters is shorter.
 pub const LONGEST_LINE: usize = 8 << 20;
@@ -15,7 +16,7 @@ pub const LONGEST_LINE: usize = 8 << 20;
 pub const LONGEST_REQUEST: usize = 64 << 10;
 /// How long the agent waits for a script call's end before it asks to be called again.
 pub const NOTIFY_LIMIT: Duration = Duration::from_secs(3);
-/// How long a verb waits for the agent's reply.
+/// How long a verb waits for the agent: to take its connection, and for the reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is asked of the agent.
@@ -136,7 +137,7 @@ pub struct Master {
     pub name: String,
     /// Whether this host holds the addresses.
     pub holds: bool,
-    /// For how long the last proof permits it, without a new one.
+    /// For how long the last proof permits it, without a new one; `None` where it holds without a proof.
     pub remaining_ms: Option<u64>,
     /// The highest configuration epoch seen.
     pub epoch: u64,
@@ -209,7 +210,7 @@ pub struct Address {
 pub enum CallError {
     /// Nobody listens.
     #[error("no agent at {path}: {error}")]
-    Unreachable {
+    Absent {
         /// The socket.
         path: String,
         /// Why.
@@ -229,6 +230,16 @@ pub enum CallError {
         group: String,
         /// Why.
         error: std::io::Error,
+    },
+    /// Nothing came in time.
+    #[error(
+        "the agent at {path} does not answer within {} s: it hangs, or was stopped; its addresses end with their lease. \
+         See: systemctl status redoubt-vip-agent",
+        REPLY_LIMIT.as_secs()
+    )]
+    Hung {
+        /// The socket.
+        path: String,
     },
     /// The connection was made, but no reply came.
     #[error("the agent at {path} does not answer: {error}")]
@@ -256,20 +267,23 @@ pub enum CallError {
 /// No agent, one that this user may not speak to, or no reply within five seconds.
 pub fn call(socket: &Path, request: &Request) -> Result<Reply, CallError> {
     let path = || socket.display().to_string();
-    let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
+    let stream = connect(socket).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => CallError::Absent { path: path(), error },
+        ErrorKind::PermissionDenied => {
             CallError::Forbidden { path: path(), user: geteuid().as_raw(), group: group_of(socket), error }
         }
-        _ => CallError::Unreachable { path: path(), error },
+        ErrorKind::WouldBlock => CallError::Hung { path: path() },
+        _ => CallError::Silent { path: path(), error },
     })?;
-    let silent = |error| CallError::Silent { path: path(), error };
-    stream.set_read_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
-    stream.set_write_timeout(Some(REPLY_LIMIT)).map_err(silent)?;
+    let silent = |error: io::Error| match error.kind() {
+        ErrorKind::WouldBlock => CallError::Hung { path: path() },
+        _ => CallError::Silent { path: path(), error },
+    };
     (&stream).write_all(line(request).as_bytes()).map_err(silent)?;
     let mut reply = String::new();
     BufReader::new((&stream).take(LONGEST_LINE as u64)).read_line(&mut reply).map_err(silent)?;
     if reply.is_empty() {
-        return Err(silent(std::io::ErrorKind::UnexpectedEof.into()));
+        return Err(silent(ErrorKind::UnexpectedEof.into()));
     }
     serde_json::from_str(&reply).map_err(|error| CallError::Unintelligible { path: path(), error })
 }
@@ -281,6 +295,15 @@ fn group_of(path: &Path) -> String {
         Ok(Some(group)) => format!("its group, {}", group.name),
         _ => format!("its group, {}", found.gid()),
     }
+}
+
+/// Connects, and bounds this and all that follows: an agent that hangs takes no connections once its queue is full.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(REPLY_LIMIT))?;
+    socket.set_read_timeout(Some(REPLY_LIMIT))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
 }
 
 /// A request or a reply as it goes over the socket.
@@ -348,7 +371,7 @@ mod tests {
     #[test]
     fn without_an_agent_the_error_names_the_socket() {
         let error = call(Path::new("/nonexistent/agent.sock"), &Request::Ping).unwrap_err();
-        assert!(matches!(error, CallError::Unreachable { .. }));
+        assert!(matches!(error, CallError::Absent { .. }));
         assert!(
             error.to_string().starts_with("no agent at /nonexistent/agent.sock: No such file"),
             "{error}"

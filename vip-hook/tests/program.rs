@@ -52,17 +52,37 @@ impl Setup {
         self.command(args).output().unwrap()
     }
 
-    /// Plays an agent that takes one request and replies with this line.
+    /// Plays an agent that takes one request and replies with this line. The request.
     fn agent(&self, reply: &'static str) -> JoinHandle<String> {
+        self.agent_of(vec![reply], |mut requests| requests.remove(0))
+    }
+
+    /// As [`Setup::agent`], after it was asked whether it is there. Both requests.
+    fn agent_after_a_ping(&self, reply: &'static str) -> JoinHandle<Vec<String>> {
+        self.agent_of(vec!["{\"reply\":\"pong\",\"version\":\"0\",\"pid\":1}\n", reply], |requests| requests)
+    }
+
+    fn agent_of<T: Send + 'static>(
+        &self,
+        replies: Vec<&'static str>,
+        result: fn(Vec<String>) -> T,
+    ) -> JoinHandle<T> {
         let listener = UnixListener::bind(self.socket()).unwrap();
         let socket = self.socket();
         std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = String::new();
-            BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
-            stream.write_all(reply.as_bytes()).unwrap();
+            let mut requests = Vec::new();
+            let mut last = None;
+            for reply in replies {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = String::new();
+                BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
+                stream.write_all(reply.as_bytes()).unwrap();
+                requests.push(request);
+                last = Some(stream);
+            }
             std::fs::remove_file(socket).unwrap();
-            request
+            drop(last);
+            result(requests)
         })
     }
 }
@@ -134,6 +154,7 @@ fn misuse_is_not_to_be_tried_again() {
         assert_eq!(code(&output), 2, "{args:?}");
         assert!(stderr(&output).contains("--help"), "{args:?}: {}", stderr(&output));
     }
+    assert!(stderr(&setup.run(&wrong_role)).contains("invalid value 'chief' for '<ROLE>'"));
     let output = setup.run(&["--config", "/nonexistent/vip-hook.yaml", "status"]);
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).starts_with("/nonexistent/vip-hook.yaml: No such file"));
@@ -143,6 +164,85 @@ fn misuse_is_not_to_be_tried_again() {
     assert!(
         stderr(&output).contains("unknown field `speed`") && stderr(&output).contains("at line 3 column 1")
     );
+}
+
+#[test]
+fn an_agent_that_hangs_is_told_from_one_that_is_not_there() {
+    let setup = Setup::new("without-agent: move");
+    // It takes the connection and says nothing, as a stopped process does.
+    let _listener = UnixListener::bind(setup.socket()).unwrap();
+    let output = setup.run(&SEVEN);
+    assert_eq!(code(&output), 1);
+    let text = stderr(&output);
+    assert!(text.contains("does not answer within 5 s: it hangs, or was stopped"), "{text}");
+    assert!(!text.contains("to move the address"), "nothing is moved beside an agent: {text}");
+}
+
+#[test]
+fn a_socket_that_this_user_may_not_use_is_no_sign_of_no_agent() {
+    let setup = Setup::new("without-agent: move");
+    let _listener = UnixListener::bind(setup.socket()).unwrap();
+    set_mode(&setup.socket(), 0o600);
+    set_mode(setup.dir.path(), 0o755);
+    let mut command = setup.command(&SEVEN);
+    if nix::unistd::geteuid().is_root() {
+        use std::os::unix::process::CommandExt;
+        command.uid(65534).gid(65534);
+    } else {
+        set_mode(&setup.socket(), 0);
+    }
+    let output = match command.output() {
+        Ok(output) => output,
+        // A build directory that others may not enter.
+        Err(error) => return assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied),
+    };
+    assert_eq!(code(&output), 1);
+    let text = stderr(&output);
+    assert!(text.contains("may not be used by this user") && text.contains("socket-group"), "{text}");
+    assert!(!text.contains("to move the address"), "{text}");
+}
+
+#[test]
+fn an_agent_that_runs_is_asked_though_its_file_has_been_broken_since() {
+    let setup = Setup::new("");
+    let mut text = std::fs::read_to_string(setup.file()).unwrap();
+    text.push_str("speed: 3\n");
+    std::fs::write(setup.file(), text).unwrap();
+    for (args, request, expected) in [
+        (&SEVEN[..], "\"notify\"", 0),
+        (&["release"], "\"release\"", 0),
+        (&["maintenance", "on"], "\"maintenance\"", 0),
+        (&["status"], "\"status\"", 1),
+    ] {
+        let agent = setup.agent_after_a_ping("{\"reply\":\"done\",\"text\":\"so be it\"}\n");
+        let output = setup.run(args);
+        let text = stderr(&output);
+        assert!(text.contains("unknown field `speed`") && text.contains("asked all the same"), "{text}");
+        assert_eq!(code(&output), expected, "{args:?}");
+        let requests = agent.join().unwrap();
+        assert!(requests[0].contains("ping") && requests[1].contains(request), "{requests:?}");
+    }
+    // Without an agent the file is what matters; and a file that is not there is a slip, not an accident.
+    assert_eq!(code(&setup.run(&["status"])), 2);
+    assert_eq!(code(&setup.run(&["check"])), 2);
+    let output = setup.run(&["--config", "/nonexistent/vip-hook.yaml", "maintenance", "on"]);
+    assert!(code(&output) == 2 && !stderr(&output).contains("all the same"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_sentinel_calls_wrongly_says_what_it_should_call() {
+    let setup = Setup::new("");
+    let output = setup.run(&["+odown", "master mymaster 10.0.0.1 6379 #quorum 2/2"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("sentinel client-reconfig-script <master> /"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_log_file_that_cannot_be_opened_is_named() {
+    let setup = Setup::new("logfile: /nonexistent/agent.log");
+    let output = setup.run(&["agent"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).starts_with("logfile /nonexistent/agent.log: Can't open"), "{}", stderr(&output));
 }
 
 #[test]
@@ -177,6 +277,50 @@ fn status_without_an_agent_is_an_error_and_plan_asks_by_itself() {
 }
 
 #[test]
+fn status_ends_with_an_error_at_trouble_where_that_is_asked_for() {
+    let setup = Setup::new("");
+    for (args, expected) in
+        [(&["status"][..], 0), (&["status", "--strict"], 1), (&["status", "--strict", "--json"], 1)]
+    {
+        let agent = setup.agent(
+            "{\"reply\":\"status\",\"version\":\"0\",\"pid\":1,\"uptime-ms\":1,\"config\":\"x\",\"config-error\":\"line 3\",\
+             \"fence\":{\"in-kernel\":true,\"text\":\"t\"},\"masters\":[]}\n",
+        );
+        let output = setup.run(args);
+        agent.join().unwrap();
+        assert_eq!(code(&output), expected, "{args:?}");
+        let text = "TROUBLE  the configuration in use is not that of the file";
+        assert!(stdout(&output).contains(text) || args.contains(&"--json"), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn an_agent_that_runs_with_another_file_is_found() {
+    let setup = Setup::new("");
+    for (master, found) in [
+        ("", true),
+        (
+            "{\"name\":\"mymaster\",\"holds\":false,\"remaining-ms\":null,\"epoch\":0,\"maintenance\":false,\
+             \"released\":false,\"why\":\"\",\"next\":\"\",\"node\":\"127.0.0.1:1\",\"node-role\":null,\
+             \"host-addresses\":[],\"sentinels\":[{\"endpoint\":\"127.0.0.1:1\",\"down\":null,\"classic\":null,\
+             \"counts\":false,\"answer\":null}],\"addresses\":[{\"address\":\"10.0.0.100/32\",\"interface\":\"none0\",\
+             \"on\":false,\"link-up\":null,\"present\":null,\"error\":null}]}",
+            false,
+        ),
+    ] {
+        let reply = format!(
+            "{{\"reply\":\"status\",\"version\":\"0\",\"pid\":1,\"uptime-ms\":1,\"config\":\"x\",\"config-error\":null,\
+             \"fence\":{{\"in-kernel\":true,\"text\":\"t\"}},\"masters\":[{master}]}}\n"
+        );
+        let agent = setup.agent(reply.leak());
+        let output = setup.run(&["check"]);
+        agent.join().unwrap();
+        let text = stdout(&output);
+        assert_eq!(text.contains("the agent runs with other masters"), found, "{text}");
+    }
+}
+
+#[test]
 fn check_finds_what_does_not_work() {
     let setup = Setup::new("on-quorum-loss: hold\nsentinel-password: secret");
     set_mode(&setup.file(), 0o644);
@@ -190,6 +334,7 @@ fn check_finds_what_does_not_work() {
         "ERROR   mymaster: interface none0, for 10.0.0.100, is not there",
         "ERROR   mymaster: the node 127.0.0.1:1 answers nothing",
         "a majority of 1 Sentinels is 1",
+        "ERROR   mymaster: 0 of 1 Sentinels answered, and 1 are needed",
         "Sentinel 127.0.0.1:1 was not asked: cannot connect",
     ] {
         assert!(text.contains(word), "'{word}' is not in:\n{text}");
@@ -274,8 +419,9 @@ fn what_the_sentinels_say_is_held_against_the_configuration() {
             "name mymaster ip 127.0.0.1 port 1234 config-epoch 3 down-after-milliseconds 400 quorum 2 \
              num-other-sentinels 2 client-reconfig-script {script}"
         )),
-        "SENTINEL MASTERS" => words("* name mymaster ip 127.0.0.1 port 1234"),
+        "SENTINEL MASTERS" => words("* name other ip 10.0.0.100 port 6380"),
         "SENTINEL REPLICAS mymaster" => words("* name r ip 10.0.0.100 port 6379"),
+        "SENTINEL MYID" => words("$2c0f4e"),
         _ => None,
     });
     let text =
@@ -284,10 +430,14 @@ fn what_the_sentinels_say_is_held_against_the_configuration() {
     let output = setup.run(&["check"]);
     let text = stdout(&output);
     for word in [
+        "refuses the subscription to its events, so that failovers are noticed by asking alone: ERR unknown command",
+        "the node listens on 127.0.0.1 alone, so that clients of 10.0.0.100 are refused",
+        "if it is a redoubt-node, bind 127.0.0.1 -10.0.0.100",
         "lease-ms 400 and 50 ms of margin are not less than down-after-milliseconds 400 of Sentinel",
         "Set lease-ms to at most 349",
         "knows 3 Sentinels of this master, the configuration has 1",
         "the quorum 2 of Sentinel",
+        "monitors the virtual address 10.0.0.100:6380 as the master other",
         "has the virtual address 10.0.0.100:6379 for a replica",
         "the Sentinels know no node of this host",
         "as which user Sentinel",
@@ -295,6 +445,22 @@ fn what_the_sentinels_say_is_held_against_the_configuration() {
         assert!(text.contains(word), "'{word}' is not in:\n{text}");
     }
     assert_eq!(code(&output), 1);
+    let text = std::fs::read_to_string(setup.file()).unwrap();
+    let twice = text.replace("sentinels: ['", &format!("sentinels: ['localhost:{port}', '"));
+    std::fs::write(setup.file(), twice).unwrap();
+    let agent = setup.agent(
+        "{\"reply\":\"status\",\"version\":\"0\",\"pid\":1,\"uptime-ms\":1,\"config\":\"x\",\"config-error\":null,\
+         \"fence\":{\"in-kernel\":true,\"text\":\"t\"},\"masters\":[{\"name\":\"mymaster\",\"holds\":false,\
+         \"remaining-ms\":null,\"epoch\":4,\"maintenance\":false,\"released\":false,\"why\":\"\",\"next\":\"\",\
+         \"node\":\"127.0.0.1:1\",\"node-role\":null,\"host-addresses\":[],\"sentinels\":[],\"addresses\":[]}]}\n",
+    );
+    let output = setup.run(&["check"]);
+    agent.join().unwrap();
+    let old = "the agent has seen epoch 4, and the Sentinels are at 3: were they set up anew?";
+    assert!(stdout(&output).contains(old), "{}", stdout(&output));
+    let same = format!("localhost:{port} and 127.0.0.1:{port} are one and the same Sentinel");
+    assert!(stdout(&output).contains(&same), "{}", stdout(&output));
+    std::fs::write(setup.file(), text).unwrap();
     let output = setup.run(&["plan"]);
     assert!(
         stdout(&output).contains("0 of 1 Sentinels name this host, and 1 are needed"),
@@ -340,7 +506,7 @@ fn a_script_that_the_sentinels_user_cannot_execute_is_found() {
     std::fs::write(&hook, "").unwrap();
     let script = hook.display().to_string();
     // As if this test were the Sentinel.
-    let info = format!("$\n# Server\r\nprocess_id:{}\r\n", std::process::id());
+    let info = format!("$\n# Server\r\nredoubt_version:0\r\nprocess_id:{}\r\n", std::process::id());
     let port = play(move |command| match command {
         "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster" => words("127.0.0.1 1234"),
         "SENTINEL MASTER mymaster" => words(&format!("config-epoch 3 client-reconfig-script {script}")),
@@ -355,6 +521,7 @@ fn a_script_that_the_sentinels_user_cannot_execute_is_found() {
         let output = setup.run(&["check"]);
         let text = stdout(&output);
         assert_eq!(text.contains("cannot execute") && text.contains("chmod +x"), found, "{text}");
+        assert!(text.contains("In its file: sentinel vip mymaster 10.0.0.100 (at run time"), "{text}");
     }
 }
 

@@ -73,7 +73,7 @@ directives! {
 
     /// TCP port to listen on; 0 listens on none.
     "port" port: u16 = 6379, int(0, 65535);
-    /// Addresses to listen on, up to 16: a leading `-` marks one that may be missing, `*` is every IPv4 address and `::*` every IPv6 one.
+    /// Addresses to listen on, up to 16: a leading `-` marks one that may be missing and is served from when it comes, `*` is every IPv4 address and `::*` every IPv6 one.
     "bind" [MULTI_ARG] bind: Vec<String> = vec!["*".into(), "-::*".into()], Addresses { max: 16 };
     /// Refuses clients from other hosts while the default user has no password.
     "protected-mode" protected_mode: bool = true, YesNo;

@@ -50,7 +50,8 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds what `config` names. A `bind` address that starts with `-` may be missing.
+    /// Binds what `config` names. A `bind` address that starts with `-` may be missing, and is served from when it comes:
+    /// a virtual address that moves here, without listening on every other address as well.
     pub fn bind(config: &Config) -> Result<Listeners, ListenError> {
         let mut listeners = Listeners::default();
         if config.port != 0 {
@@ -59,7 +60,7 @@ impl Listeners {
                     Some(rest) => (rest, true),
                     None => (name.as_str(), false),
                 };
-                match bind_tcp(name, config.port, config.tcp_backlog) {
+                match bind_tcp(name, config.port, config.tcp_backlog, optional) {
                     Ok(listener) => listeners.tcp.push(listener),
                     Err(source) if optional && is_missing_address(&source) => {}
                     Err(source) => {
@@ -121,7 +122,7 @@ impl Listeners {
     }
 }
 
-fn bind_tcp(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
+fn bind_tcp(name: &str, port: u16, backlog: u32, may_be_missing: bool) -> io::Result<TcpListener> {
     let address = match name {
         "*" => SocketAddr::from(([0, 0, 0, 0], port)),
         "::*" => SocketAddr::from(([0u16; 8], port)),
@@ -134,6 +135,10 @@ fn bind_tcp(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if may_be_missing {
+        // A system that does not know this has the address now or leaves it out.
+        let _ = if address.is_ipv6() { socket.set_freebind_v6(true) } else { socket.set_freebind_v4(true) };
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -150,7 +155,8 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse => "Another process listens there: stop it or set another port.",
         io::ErrorKind::PermissionDenied => "Ports below 1024 need a privilege: set another port.",
         io::ErrorKind::AddrNotAvailable => {
-            "No interface has this address: mend bind, or write it with a leading '-'."
+            "No interface has this address: mend bind, or write it with a leading '-', \
+             with which it is served whenever it is there."
         }
         _ => "Mend bind or port.",
     }
@@ -262,5 +268,27 @@ fn tune(stream: &TcpStream, shared: &Shared) {
         let keepalive =
             TcpKeepalive::new().with_time(Duration::from_secs(secs)).with_interval(third).with_retries(3);
         let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_may_be_missing_is_listened_on_before_it_is_there() {
+        // TEST-NET-1 (RFC 5737) and the documentation's IPv6 network (RFC 3849) are on no host.
+        let config = |bind: &[&str]| {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let bind = bind.iter().map(|&name| name.to_owned()).collect();
+            Config { port: free, bind, ..Config::default() }
+        };
+        let listeners = Listeners::bind(&config(&["127.0.0.1", "-192.0.2.1"])).unwrap();
+        let bound: Vec<IpAddr> = listeners.tcp.iter().map(|l| l.local_addr().unwrap().ip()).collect();
+        assert_eq!(bound, ["127.0.0.1".parse::<IpAddr>().unwrap(), "192.0.2.1".parse().unwrap()]);
+        // Where there is no IPv6 at all, there is nothing to wait for.
+        assert!(Listeners::bind(&config(&["127.0.0.1", "-2001:db8::1"])).is_ok());
+        let error = Listeners::bind(&config(&["192.0.2.1"])).unwrap_err();
+        assert!(error.to_string().contains("a leading '-'"), "{error}");
     }
 }

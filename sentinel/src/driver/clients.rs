@@ -143,6 +143,7 @@ impl Clients {
         }
         self.connections_received += 1;
         new.connection.set_may_command(user.is_open());
+        new.connection.next_request();
         let client = Client {
             id: new.id,
             remote: new.remote,

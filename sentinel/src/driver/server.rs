@@ -63,7 +63,7 @@ impl Connection {
         self.may_command.store(may, Ordering::Relaxed);
     }
 
-    /// Lets the next request be read.
+    /// Lets the next request be read; the first one too.
     pub(crate) fn next_request(&self) {
         self.answered.notify_one();
     }
@@ -147,6 +147,8 @@ async fn read(
     let mut parser = RequestParser::new();
     let mut buf: Vec<u8> = Vec::with_capacity(4096);
     let mut start = 0;
+    // Until the loop has taken the client in, it is not known what it may send.
+    answered.notified().await;
     loop {
         let limits = Limits { authenticated: may_command.load(Ordering::Relaxed), ..LIMITS };
         match parser.parse(&buf[start..], &limits) {
@@ -188,5 +190,30 @@ async fn write(
         unsent.fetch_sub(bytes.len(), Ordering::Relaxed);
         traffic.output.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         traffic.writes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_request_waits_until_it_is_known_what_the_client_may_send() {
+        let remote =
+            Remote { addr: String::new(), laddr: String::new(), fd: 0, is_unix: false, is_local: true };
+        let (events, mut heard) = unbounded_channel();
+        let (mut client, ours) = tokio::io::duplex(1024);
+        // More words than a client may send that is not logged in.
+        client.write_all(format!("*12\r\n{}", "$1\r\nx\r\n".repeat(12)).as_bytes()).await.unwrap();
+        serve(ClientId(1), remote, ours, &Arc::default(), &events);
+        let Some(Event::NewClient(NewClient { connection, .. })) = heard.recv().await else { panic!() };
+        // The loop is busy with something else, and the bytes are there.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        connection.set_may_command(true);
+        connection.next_request();
+        let next = heard.recv().await;
+        assert!(matches!(&next, Some(Event::Request(_, words)) if words.len() == 12), "{next:?}");
     }
 }

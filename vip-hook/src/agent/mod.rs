@@ -356,7 +356,7 @@ impl<H: Host> Agent<H> {
             if let Some(running) = self.masters.get_mut(&id) {
                 running.leaving = true;
             }
-            self.input(id, Input::Maintenance(true));
+            self.input(id, Input::Leave { why: "the agent ends" });
         }
     }
 

@@ -120,23 +120,34 @@ impl<H: Host> Agent<H> {
             return answer(master, reply, Reply::Done { text });
         }
         self.input(id, Input::Hint(Hint::Notified { to_us }));
+        if to_ip.parse::<std::net::IpAddr>().is_err() {
+            let text = format!(
+                "'{to_ip}' is no address, so it is not known whether this host is meant; with 'sentinel announce-hostnames \
+                 no' Sentinel gives one. What is so, the Sentinels are asked all the same"
+            );
+            return answer(master, reply, Reply::Refused { text });
+        }
         self.waiting.push(Waiting { master: id, to_us, since: now, until: now + NOTIFY_LIMIT, reply });
     }
 
     /// Answers the calls of which the end is there.
     pub(super) fn settle_calls(&mut self) {
         let now = clock::now();
-        let masters = &self.masters;
+        let (masters, stopping) = (&self.masters, self.stopping.is_some());
         for waiting in self.waiting.extract_if(.., |waiting| {
             now >= waiting.until
                 || masters.get(&waiting.master).is_none_or(|running| waiting.is_over(running))
         }) {
             match masters.get(&waiting.master) {
-                Some(running) => {
+                Some(running) if stopping => {
+                    let text = "the agent is ending; the one after it looks for itself".into();
+                    answer(&running.config.name, waiting.reply, Reply::Retry { text });
+                }
+                Some(running) if !running.leaving => {
                     let outcome = waiting.outcome(running);
                     answer(&running.config.name, waiting.reply, outcome);
                 }
-                None => {
+                _ => {
                     let text = "not this host's affair any more: taken out of the configuration".into();
                     answer("", waiting.reply, Reply::Done { text });
                 }
@@ -201,8 +212,10 @@ fn is_barred(running: &Running) -> bool {
 fn answer(master: &str, reply: oneshot::Sender<Reply>, outcome: Reply) {
     match &outcome {
         Reply::Done { text } => log::notice!("Master {master}: to the script: {text}"),
-        Reply::Retry { text } => log::warning!("Master {master}: to the script: {text}"),
-        _ => {}
+        Reply::Retry { text } | Reply::Refused { text } => {
+            log::warning!("Master {master}: to the script: {text}");
+        }
+        Reply::Pong { .. } | Reply::Status(_) => {}
     }
     // A script that was ended meanwhile needs no reply.
     drop(reply.send(outcome));

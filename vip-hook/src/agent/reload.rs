@@ -95,7 +95,7 @@ impl<H: Host> Agent<H> {
             if let Some(running) = self.masters.get_mut(&id) {
                 running.leaving = true;
             }
-            self.input(id, Input::Maintenance(true));
+            self.input(id, Input::Leave { why: "it is not in the configuration any more" });
         }
         self.watch_addresses();
         for master in self.config.masters.clone() {

@@ -74,9 +74,9 @@ async fn serve<H: Host>(
     let agent = Agent::new(config, config_file.into(), host, service);
     let fence = agent.fence();
     if fence.in_kernel {
-        log::notice!("{}", fence.text);
+        log::notice!("Fence: {}", fence.text);
     } else {
-        log::warning!("{}", fence.text);
+        log::warning!("Fence: {}", fence.text);
     }
     watch_signals(&agent.events)?;
     let served = socket.serve(agent.events.clone());

@@ -14,7 +14,7 @@ use crate::config::{Endpoint, Login};
 use crate::core::types::NodeRole;
 
 /// How long each step may take.
-const LIMIT: Duration = Duration::from_millis(500);
+pub(super) const LIMIT: Duration = Duration::from_millis(500);
 /// SENTINEL REPLICAS of a large deployment is the longest.
 const LIMITS: ValueLimits =
     ValueLimits { max_blob_len: 256 << 10, max_line_len: 16 << 10, max_elements: 16_384, max_depth: 6 };

@@ -4,18 +4,19 @@
 //! what to do.
 
 mod access;
+mod node;
 mod sentinels;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::{DONE, RETRY, ask};
+use super::{DONE, RETRY};
 use crate::agent::linux;
 use crate::config::{Config, Master, WithoutAgent};
-use crate::control::{self, CallError, Reply, Request};
-use crate::core::types::NodeRole;
+use crate::control::{self, CallError, Reply, Request, Status};
 use crate::platform::{self, capabilities, facts};
 
 /// How bad a finding is.
@@ -65,12 +66,18 @@ impl Findings {
 pub(super) fn run(config: &Config, file: &Path, json: bool) -> u8 {
     let mut findings = Findings::default();
     check_file(config, file, &mut findings);
-    check_agent(config, &mut findings);
+    let status = check_agent(config, &mut findings);
+    let own = linux::own_addresses().unwrap_or_default();
     for master in &config.masters {
         check_addresses(master, &mut findings);
-        check_node(master, &mut findings);
+        node::check(master, &own, &mut findings);
         check_majority(master, &mut findings);
-        sentinels::check(config, master, &mut findings);
+        let told = sentinels::check(config, file, master, &own, &mut findings);
+        let running =
+            status.iter().flat_map(|status| &status.masters).find(|running| running.name == master.name);
+        if let Some(running) = running {
+            sentinels::check_epoch(running, &told, &mut findings);
+        }
     }
     let Findings(mut findings) = findings;
     findings.dedup();
@@ -88,9 +95,13 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> u8 {
             println!("{sign} {about}{colon}{text}");
         }
         let warnings = findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
-        println!("{}: {errors} errors, {warnings} warnings", file.display());
+        println!("{}: {}, {}", file.display(), counted(errors, "error"), counted(warnings, "warning"));
     }
     if errors == 0 { DONE } else { RETRY }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn check_file(config: &Config, file: &Path, findings: &mut Findings) {
@@ -118,27 +129,39 @@ fn check_file(config: &Config, file: &Path, findings: &mut Findings) {
     }
 }
 
-/// A running agent knows best what it can do; for one that is not running, this process stands in.
-fn check_agent(config: &Config, findings: &mut Findings) {
+/// A running agent knows best what it can do; for one that is not running, this process stands in. What it says.
+fn check_agent(config: &Config, findings: &mut Findings) -> Option<Status> {
     match control::call(&config.socket, &Request::Status) {
         Ok(Reply::Status(status)) => {
-            if let Some(error) = status.config_error {
+            if status.config_error.is_none() && !runs_with(config, &status) {
+                findings.warning(
+                    "",
+                    format!(
+                        "the agent runs with other masters, addresses or Sentinels than stand in the file (its own is {}): \
+                         systemctl reload redoubt-vip-agent",
+                        status.config
+                    ),
+                );
+            }
+            if let Some(error) = &status.config_error {
                 findings.error(
                     "",
                     format!("the agent runs with an older configuration than the file's: {error}"),
                 );
             }
             if !status.fence.in_kernel {
-                findings.warning("", status.fence.text);
+                findings.warning("", status.fence.text.clone());
             }
+            return Some(status);
         }
         Ok(_) => findings.warning("", "the agent's reply is none of this version; restart it"),
         Err(error) => {
-            let advice = match error {
-                CallError::Unreachable { .. } => "; start it: systemctl start redoubt-vip-agent",
-                _ => "",
+            let start = if matches!(error, CallError::Absent { .. }) {
+                ": systemctl start redoubt-vip-agent"
+            } else {
+                ""
             };
-            findings.warning("", format!("{error}{advice}"));
+            findings.warning("", format!("{error}{start}"));
             match capabilities::missing() {
                 Ok(missing) if missing.is_empty() => {
                     let longest = config.masters.iter().map(|master| master.lease).max().unwrap_or_default();
@@ -154,6 +177,31 @@ fn check_agent(config: &Config, findings: &mut Findings) {
             }
         }
     }
+    None
+}
+
+/// Whether an agent's masters, nodes, addresses and Sentinels are those of a configuration.
+fn runs_with(config: &Config, status: &Status) -> bool {
+    let in_file = config.masters.iter().map(|master| {
+        let addresses = master.addresses.iter();
+        (
+            master.name.clone(),
+            master.node.to_string(),
+            addresses.map(|a| (format!("{}/{}", a.address, a.prefix_len), a.interface.clone())).collect(),
+            master.sentinels.iter().map(ToString::to_string).collect(),
+        )
+    });
+    let in_use = status.masters.iter().map(|master| {
+        let addresses = master.addresses.iter();
+        (
+            master.name.clone(),
+            master.node.clone(),
+            addresses.map(|a| (a.address.clone(), a.interface.clone())).collect(),
+            master.sentinels.iter().map(|sentinel| sentinel.endpoint.clone()).collect(),
+        )
+    });
+    type Masters = BTreeSet<(String, String, BTreeSet<(String, String)>, BTreeSet<String>)>;
+    in_file.collect::<Masters>() == in_use.collect::<Masters>()
 }
 
 fn check_addresses(master: &Master, findings: &mut Findings) {
@@ -173,19 +221,6 @@ fn check_addresses(master: &Master, findings: &mut Findings) {
                 findings.warning(&master.name, format!("{} cannot be looked at: {error}", address.interface))
             }
         }
-    }
-}
-
-fn check_node(master: &Master, findings: &mut Findings) {
-    match ask::role(&master.node, &master.node_login) {
-        NodeRole::Master | NodeRole::Replica => {}
-        other => findings.error(
-            &master.name,
-            format!(
-                "the node {} answers {other}; nothing is taken before it says that it is the master",
-                master.node
-            ),
-        ),
     }
 }
 

@@ -8,10 +8,10 @@ mod plan;
 mod status;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use redoubt_wire::log;
 
 use crate::config::{Config, DEFAULT_FILE};
@@ -33,9 +33,10 @@ const MISUSE: u8 = 2;
 #[command(
     name = "redoubt-vip-hook",
     version,
+    propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 done; 1 not done, try again (also: no agent answers); 2 wrong usage or configuration, \
-                  trying again does not help.\n\
+    after_help = "Exit status: 0 done; 1 not done, try again (also: no agent answers; `check` found an error, `status \
+                  --strict` a trouble); 2 wrong usage or configuration, trying again does not help.\n\
                   The configuration is described in vip-hook.yaml itself."
 )]
 struct Cli {
@@ -60,7 +61,11 @@ enum Verb {
     /// and SENTINEL_REASON from the environment, where redoubt-sentinel puts them.
     Notify(NotifyArgs),
     /// Show what the agent holds, and why.
-    Status(OutputArgs),
+    ///
+    /// Lines with TROUBLE say what needs to be looked at: a node that is the master while nothing is held, an address that
+    /// cannot be held, a node or a majority of the Sentinels that does not answer, a file that is not in use. During a
+    /// failover that may be so for a moment.
+    Status(StatusArgs),
     /// Show what would be done now, and why; changes nothing.
     ///
     /// Without an agent, the node and the Sentinels are asked from here.
@@ -71,6 +76,8 @@ enum Verb {
     /// as root it sees the most.
     Check(OutputArgs),
     /// Let go of the addresses now, and do not take them again before this node has been a replica.
+    ///
+    /// `maintenance off` ends that earlier, and so does a restart of the agent; `maintenance on` survives one.
     Release(MasterArg),
     /// Begin or end maintenance: nothing is taken while it is on, and what is held is let go. Survives a restart.
     Maintenance(MaintenanceArgs),
@@ -120,6 +127,15 @@ struct OutputArgs {
 }
 
 #[derive(Args, Debug)]
+struct StatusArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+    /// End with 1 also where there is TROUBLE: for monitoring
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Args, Debug)]
 struct MasterArg {
     /// Name of a master; all without it
     master: Option<String>,
@@ -143,6 +159,10 @@ enum Switch {
 /// Runs the program with these arguments, the first of which is its name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(text) = notification_script(&args) {
+        eprintln!("{text}");
+        return ExitCode::from(MISUSE);
+    }
     let cli = match Cli::try_parse_from(with_verb(args)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -155,33 +175,79 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(MISUSE);
+            return ExitCode::from(without_config(&cli).unwrap_or(MISUSE));
         }
     };
     ExitCode::from(match cli.verb {
         Verb::Agent => agent(config, &cli.config),
         Verb::Notify(args) => notify::run(&config, &args),
-        Verb::Status(output) => status::run(&config, output.json),
+        Verb::Status(args) => status::run(&config.socket, &args),
         Verb::Plan(output) => plan::run(&config, output.json),
         Verb::Check(output) => check::run(&config, &cli.config, output.json),
-        Verb::Release(MasterArg { master }) => ask_agent(&config, &Request::Release { master }),
+        Verb::Release(MasterArg { master }) => ask_agent(&config.socket, &Request::Release { master }),
         Verb::Maintenance(MaintenanceArgs { switch, master }) => {
-            ask_agent(&config, &Request::Maintenance { on: switch == Switch::On, master })
+            ask_agent(&config.socket, &Request::Maintenance { on: switch == Switch::On, master })
         }
         Verb::Uninstall => uninstall(&config),
     })
 }
 
+/// With a file that is not valid any more, an agent that runs with what it was before is asked all the same: above all
+/// then somebody wants to see what is so, and a failover does not wait for the file to be mended. `None`: it cannot be.
+fn without_config(cli: &Cli) -> Option<u8> {
+    let socket = &Config::socket_of(&cli.config)?;
+    let asks =
+        matches!(cli.verb, Verb::Status(_) | Verb::Notify(_) | Verb::Release(_) | Verb::Maintenance(_));
+    if !asks || control::call(socket, &Request::Ping).is_err() {
+        return None;
+    }
+    eprintln!("The agent at {} is asked all the same.", socket.display());
+    match &cli.verb {
+        Verb::Status(args) => Some(status::run(socket, args).max(RETRY)),
+        Verb::Notify(args) => Some(ask_agent(socket, &notify::request(args))),
+        Verb::Release(MasterArg { master }) => {
+            Some(ask_agent(socket, &Request::Release { master: master.clone() }))
+        }
+        Verb::Maintenance(MaintenanceArgs { switch, master }) => {
+            let request = Request::Maintenance { on: *switch == Switch::On, master: master.clone() };
+            Some(ask_agent(socket, &request))
+        }
+        Verb::Agent | Verb::Plan(_) | Verb::Check(_) | Verb::Uninstall => None,
+    }
+}
+
 /// Puts in the verb that Sentinel cannot give: seven arguments, of which the second is a role, are a notification.
+///
+/// So are seven others that no verb takes, and a role after a word that is no verb: what is wrong is then said of a
+/// notification, since that is what was meant.
 fn with_verb(mut args: Vec<OsString>) -> Vec<OsString> {
-    let is_role = |arg: &OsString| arg == "leader" || arg == "observer";
-    if args.len() == 8 && is_role(&args[2]) {
+    let is_role = args.get(2).is_some_and(|arg| arg == "leader" || arg == "observer");
+    let is_verb = |arg: &OsString| {
+        let arg = arg.to_string_lossy();
+        arg.starts_with('-') || arg == "help" || Cli::command().find_subcommand(&*arg).is_some()
+    };
+    let seven = args.len() == 8;
+    if (seven && is_role) || ((seven || is_role) && !is_verb(&args[1])) {
         args.insert(1, "notify".into());
     }
     args
 }
 
-fn agent(config: Config, file: &std::path::Path) -> u8 {
+/// What is wrong where Sentinel calls this program with an event and its description, as notification scripts are.
+fn notification_script(args: &[OsString]) -> Option<String> {
+    let [program, event, description] = args else { return None };
+    let (event, description) = (event.to_str()?, description.to_str()?);
+    // An option with its value may begin with a '-' as well.
+    (event.starts_with('+') || event.starts_with('-') && description.contains(' ')).then(|| {
+        format!(
+            "{event}: so Sentinel calls a notification-script, of which this program makes nothing. It belongs into: \
+             sentinel client-reconfig-script <master> {}",
+            program.display()
+        )
+    })
+}
+
+fn agent(config: Config, file: &Path) -> u8 {
     let log = log::Config {
         level: config.log_level,
         role: log::Role::Agent,
@@ -190,7 +256,10 @@ fn agent(config: Config, file: &std::path::Path) -> u8 {
         syslog: None,
     };
     let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
-    let started = log::init(log).map_err(|e| e.to_string());
+    let started = log::init(log).map_err(|e| match &config.logfile {
+        Some(path) => format!("logfile {}: {e}", path.display()),
+        None => e.to_string(),
+    });
     let logs = started.is_ok();
     match started.and_then(|()| crate::agent::run(config, &file).map_err(|e| e.to_string())) {
         Ok(()) => DONE,
@@ -205,8 +274,8 @@ fn agent(config: Config, file: &std::path::Path) -> u8 {
 }
 
 /// Asks for something of which only the outcome is to be said.
-fn ask_agent(config: &Config, request: &Request) -> u8 {
-    match control::call(&config.socket, request) {
+fn ask_agent(socket: &Path, request: &Request) -> u8 {
+    match control::call(socket, request) {
         Ok(reply) => say(&reply),
         Err(error) => {
             eprintln!("{error}");
@@ -246,7 +315,8 @@ fn uninstall(config: &Config) -> u8 {
         Ok(true) => println!("the fence was removed"),
         Ok(false) => println!("there was no fence"),
         Err(error) => {
-            eprintln!("{error}");
+            let as_root = if nix::unistd::geteuid().is_root() { "" } else { "; run this as root" };
+            eprintln!("{error}{as_root}");
             return RETRY;
         }
     }
@@ -266,7 +336,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -286,6 +355,42 @@ mod tests {
         (status[0], status[1]) = ("status", "observer");
         let Verb::Notify(args) = parse(&status).unwrap().verb else { panic!() };
         assert_eq!((&*args.master_name, args.role), ("status", Role::Observer));
+    }
+
+    #[test]
+    fn a_call_that_is_meant_as_a_notification_is_judged_as_one() {
+        let with = |at: usize, word: &'static str| {
+            let mut args = SEVEN;
+            args[at] = word;
+            args.to_vec()
+        };
+        let longer = [&SEVEN[..], &["more"]].concat();
+        for (args, said) in [
+            (with(1, "chief"), "'chief' for '<ROLE>'"),
+            (SEVEN[..6].to_vec(), "<TO_PORT>"),
+            (longer, "'more'"),
+            (with(6, "70000"), "'70000' for '<TO_PORT>'"),
+        ] {
+            let error = parse(&args).expect_err(&format!("{args:?}")).to_string();
+            assert!(error.contains(said), "{args:?}: {error}");
+        }
+        // A master may be called as a role is.
+        assert!(matches!(parse(&["release", "leader"]).unwrap().verb, Verb::Release(_)));
+    }
+
+    #[test]
+    fn a_notification_script_is_told_where_it_belongs() {
+        let called = |args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(Into::into).collect();
+            notification_script(&args)
+        };
+        for event in ["+odown", "-sdown"] {
+            let text = called(&["/usr/bin/hook", event, "master mymaster 10.0.0.1 6379"]).unwrap();
+            assert!(text.starts_with(event) && text.ends_with("<master> /usr/bin/hook"), "{text}");
+        }
+        assert!(called(&["hook", "+new-epoch", "7"]).is_some());
+        assert_eq!(called(&["hook", "--config", "a b", "status"]), None);
+        assert_eq!(called(&["hook", "maintenance", "on"]), None);
     }
 
     #[test]

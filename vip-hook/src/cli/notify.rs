@@ -6,10 +6,10 @@ use super::{DONE, MISUSE, NotifyArgs, RETRY, moves, say};
 use crate::config::{Config, WithoutAgent};
 use crate::control::{self, CallError, Notification, Request};
 
-/// Tells the agent; without one, does what the configuration asks for.
-pub(super) fn run(config: &Config, args: &NotifyArgs) -> u8 {
+/// The event as the agent is told of it.
+pub(super) fn request(args: &NotifyArgs) -> Request {
     let variable = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
-    let notification = Notification {
+    Request::Notify(Notification {
         master: args.master_name.clone(),
         role: args.role.name().into(),
         state: args.state.clone(),
@@ -21,10 +21,14 @@ pub(super) fn run(config: &Config, args: &NotifyArgs) -> u8 {
         config_epoch: variable("SENTINEL_CONFIG_EPOCH").and_then(|text| text.parse().ok()),
         event_id: variable("SENTINEL_EVENT_ID"),
         reason: variable("SENTINEL_REASON"),
-    };
-    match control::call(&config.socket, &Request::Notify(notification)) {
+    })
+}
+
+/// Tells the agent; without one, does what the configuration asks for.
+pub(super) fn run(config: &Config, args: &NotifyArgs) -> u8 {
+    match control::call(&config.socket, &request(args)) {
         Ok(reply) => say(&reply),
-        Err(error @ CallError::Unreachable { .. }) if config.without_agent == WithoutAgent::Move => {
+        Err(error @ CallError::Absent { .. }) if config.without_agent == WithoutAgent::Move => {
             let Some(master) = config.master(&args.master_name) else {
                 println!("not this host's affair: no master '{}' in the configuration", args.master_name);
                 return DONE;

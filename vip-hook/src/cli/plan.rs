@@ -36,7 +36,7 @@ pub(super) fn run(config: &Config, json: bool) -> u8 {
             Plans { without_agent: None, masters: status.masters.iter().map(of_agent).collect() }
         }
         Ok(other) => return say(&other).max(RETRY),
-        Err(error @ CallError::Unreachable { .. }) => Plans {
+        Err(error @ CallError::Absent { .. }) => Plans {
             without_agent: Some(error.to_string()),
             masters: config.masters.iter().map(|master| asked(config, master)).collect(),
         },

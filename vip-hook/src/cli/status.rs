@@ -1,20 +1,24 @@
 //! `status`: what the agent says of itself, for people or for programs.
 
 use std::fmt::{self, Display};
+use std::path::Path;
 
-use super::{DONE, RETRY, say};
-use crate::config::Config;
+use serde::Serialize;
+
+use super::{DONE, RETRY, StatusArgs, say};
 use crate::control::{self, Master, Reply, Request, Said, Status};
 
-pub(super) fn run(config: &Config, json: bool) -> u8 {
-    match control::call(&config.socket, &Request::Status) {
+pub(super) fn run(socket: &Path, args: &StatusArgs) -> u8 {
+    match control::call(socket, &Request::Status) {
         Ok(Reply::Status(status)) => {
-            if json {
-                print!("{}", control::line(&status));
+            let trouble = troubles(&status);
+            let in_trouble = !trouble.is_empty();
+            if args.output.json {
+                print!("{}", control::line(&Json { status: &status, trouble }));
             } else {
                 print!("{}", Text(&status));
             }
-            DONE
+            if args.strict && in_trouble { RETRY } else { DONE }
         }
         Ok(other) => say(&other).max(RETRY),
         Err(error) => {
@@ -22,6 +26,15 @@ pub(super) fn run(config: &Config, json: bool) -> u8 {
             RETRY
         }
     }
+}
+
+/// A status for a program.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// What needs to be looked at.
+    trouble: Vec<String>,
 }
 
 /// A status for a person.
@@ -36,8 +49,43 @@ impl Display for Text<'_> {
             writeln!(f, "  the file was read again and is NOT in use: {error}")?;
         }
         writeln!(f, "  fence: {}", status.fence.text)?;
+        for trouble in troubles(status) {
+            writeln!(f, "  TROUBLE  {trouble}")?;
+        }
         status.masters.iter().try_for_each(|master| write_master(f, master))
     }
+}
+
+/// What somebody should look at: that this host holds nothing as a replica, or because the user wishes so, is not among
+/// it.
+fn troubles(status: &Status) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if status.config_error.is_some() {
+        troubles.push("the configuration in use is not that of the file".to_owned());
+    }
+    for master in &status.masters {
+        let mut say = |text: &str| troubles.push(format!("{}: {text}", master.name));
+        let role = master.node_role.as_ref().map(|said| said.text.as_str());
+        let barred = master.maintenance || master.released;
+        match role {
+            Some("master") if !master.holds && !barred => say("the node is the master, and nothing is held"),
+            Some("master" | "replica") => {}
+            _ => say("the node does not say its role"),
+        }
+        let up = master.sentinels.iter().filter(|sentinel| sentinel.down.is_none()).count();
+        if up <= master.sentinels.len() / 2 {
+            say("no majority of the Sentinels is connected");
+        }
+        if master.holds && master.remaining_ms.is_none() {
+            say("the addresses are held without a proof");
+        }
+        if master.holds && master.addresses.iter().any(|address| !address.on) {
+            say("an address that should be held is not");
+        } else if master.addresses.iter().any(|address| address.error.is_some()) {
+            say("something could not be done with an address");
+        }
+    }
+    troubles
 }
 
 fn write_master(f: &mut fmt::Formatter<'_>, master: &Master) -> fmt::Result {
@@ -61,6 +109,8 @@ fn write_master(f: &mut fmt::Formatter<'_>, master: &Master) -> fmt::Result {
         let kind = if sentinel.classic == Some(true) { " (classic)" } else { "" };
         let word = match &sentinel.down {
             Some(why) => format!("not connected: {why}"),
+            // They are asked about a host whose node is a master, and about no other.
+            None if sentinel.answer.is_none() => "connected, and not asked so far".into(),
             None => said(sentinel.answer.as_ref()),
         };
         writeln!(f, "  sentinel {}{kind}: {word}", sentinel.endpoint)?;
@@ -70,7 +120,11 @@ fn write_master(f: &mut fmt::Formatter<'_>, master: &Master) -> fmt::Result {
 
 /// In a few words.
 pub(super) fn summary(master: &Master) -> String {
+    let all_on = master.addresses.iter().all(|address| address.on);
     let mut words = match (master.holds, master.remaining_ms) {
+        (true, Some(ms)) if !all_on => {
+            format!("to be held, proven for {ms} ms more, but not all of it is on")
+        }
         (true, Some(ms)) => format!("held, proven for {ms} ms more"),
         (true, None) => "held without a proof".into(),
         (false, _) => "not held".into(),
@@ -93,9 +147,8 @@ mod tests {
     use super::*;
     use crate::control::{Address, Fence, Sentinel};
 
-    #[test]
-    fn a_status_reads_well_and_survives_json() {
-        let status = Status {
+    fn status() -> Status {
+        Status {
             version: "0.1.0".into(),
             pid: 7,
             uptime_ms: 61_000,
@@ -139,10 +192,63 @@ mod tests {
                     error: None,
                 }],
             }],
+        }
+    }
+
+    /// A change of a status, and the words of the trouble that it is, if it is one.
+    type Case = (fn(&mut Status), Option<&'static str>);
+
+    #[test]
+    fn what_needs_to_be_looked_at_is_a_trouble_and_what_is_wished_is_none() {
+        let all_well = || {
+            let mut status = status();
+            status.masters[0].sentinels[1].down = None;
+            status
         };
+        fn with_role(master: &mut Master, role: &str) {
+            master.holds = false;
+            master.node_role = Some(Said { text: role.into(), age_ms: 5 });
+        }
+        let table: [Case; 10] = [
+            (|_| (), None),
+            (|s| with_role(&mut s.masters[0], "replica"), None),
+            (|s| with_role(&mut s.masters[0], "master"), Some("the node is the master, and nothing is held")),
+            (
+                |s| {
+                    with_role(&mut s.masters[0], "master");
+                    s.masters[0].maintenance = true;
+                },
+                None,
+            ),
+            (|s| with_role(&mut s.masters[0], "nothing (LOADING)"), Some("does not say its role")),
+            (
+                |s| s.masters[0].sentinels[0].down = Some("silent".into()),
+                Some("no majority of the Sentinels"),
+            ),
+            (|s| s.masters[0].remaining_ms = None, Some("held without a proof")),
+            (|s| s.masters[0].addresses[0].on = false, Some("an address that should be held is not")),
+            (|s| s.masters[0].addresses[0].error = Some("EPERM".into()), Some("could not be done")),
+            (|s| s.config_error = Some("line 3".into()), Some("not that of the file")),
+        ];
+        for (at, (change, expected)) in table.into_iter().enumerate() {
+            let mut status = all_well();
+            change(&mut status);
+            let found = troubles(&status);
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{at}: {found:?}");
+            assert!(expected.is_none_or(|words| found[0].contains(words)), "{at}: {found:?}");
+        }
+        let mut status = all_well();
+        status.masters[0].addresses[0].on = false;
+        assert!(summary(&status.masters[0]).contains("to be held, proven for 312 ms more, but not all"));
+    }
+
+    #[test]
+    fn a_status_reads_well_and_survives_json() {
+        let status = status();
         let text = "\
 agent 0.1.0, process 7, up 61 s, /etc/redoubt/vip-hook.yaml
   fence: the kernel ends it
+  TROUBLE  mymaster: no majority of the Sentinels is connected
 
 mymaster: held, proven for 312 ms more, epoch 4
   Holds: the local node is the master.
@@ -153,11 +259,12 @@ mymaster: held, proven for 312 ms more, epoch 4
   sentinel 10.0.0.2:26379: not connected: it refuses connections
 ";
         assert_eq!(Text(&status).to_string(), text);
-        let json = control::line(&status);
+        let json = control::line(&Json { status: &status, trouble: troubles(&status) });
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
         let object: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(object["masters"][0]["addresses"][0]["on"], true);
         assert_eq!(object["masters"][0]["sentinels"][1]["down"], "it refuses connections");
         assert_eq!(object["config-error"], serde_json::Value::Null);
+        assert_eq!(object["trouble"][0], "mymaster: no majority of the Sentinels is connected");
     }
 }

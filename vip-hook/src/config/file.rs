@@ -20,6 +20,8 @@ const MAX_SENTINELS: usize = 64;
 const MAX_MASTERS: usize = 1024;
 /// Likewise, for one master.
 const MAX_ADDRESSES: usize = 256;
+/// What a Unix socket's address has room for (unix(7)).
+const MAX_SOCKET: usize = 107;
 /// A password file is one short line.
 const MAX_PASSWORD_FILE: u64 = 4096;
 
@@ -85,6 +87,9 @@ const SENTINEL_KEYS: [&str; 3] = ["sentinel-user", "sentinel-password", "sentine
 impl File {
     pub(super) fn into_config(self) -> Result<Config, String> {
         within("masters", self.masters.len(), MAX_MASTERS)?;
+        if self.socket.as_ref().is_some_and(|socket| socket.0.as_os_str().len() > MAX_SOCKET) {
+            return Err(format!("socket: expected at most {MAX_SOCKET} bytes, as for every Unix socket"));
+        }
         let masters = self
             .masters
             .iter()

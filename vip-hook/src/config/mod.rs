@@ -117,8 +117,31 @@ impl Config {
     /// A file that cannot be read or is not valid.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let error = |text: String| ConfigError { file: path.into(), text };
-        let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            error(match e.kind() {
+                std::io::ErrorKind::NotFound => {
+                    format!("{e}; --config names another file, and the examples have one to begin with")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("{e}; it has to be open to the agent and to the user of the Sentinel, which calls the hook")
+                }
+                _ => e.to_string(),
+            })
+        })?;
         Config::parse(&text).map_err(error)
+    }
+
+    /// The agent's socket by a file that is otherwise not valid, or may not be read, since who runs with what it was
+    /// before can still be spoken to. `None` where there is no such file.
+    pub fn socket_of(path: &Path) -> Option<PathBuf> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(_) => String::new(),
+        };
+        let line = text.lines().find(|line| line.starts_with("socket:"));
+        let only: Option<HashMap<String, PathBuf>> = line.and_then(|line| serde_yaml::from_str(line).ok());
+        Some(only.and_then(|mut only| only.remove("socket")).unwrap_or_else(|| DEFAULT_SOCKET.into()))
     }
 
     /// Reads the text of a file, and the password files that it names.
@@ -126,7 +149,7 @@ impl Config {
     /// # Errors
     /// What is wrong, where, and what is allowed.
     pub fn parse(text: &str) -> Result<Config, String> {
-        let file: file::File = serde_yaml::from_str(text).map_err(located)?;
+        let file: file::File = serde_yaml::from_str(text).map_err(|error| located(&error, text))?;
         let config = file.into_config()?;
         config.check_between()?;
         Ok(config)
@@ -215,10 +238,29 @@ impl Config {
     }
 }
 
-/// The parser leaves the place out where that is the very first character.
-fn located(error: serde_yaml::Error) -> String {
+/// What is wrong with a text, and where. The parser leaves the place out where that is the very first character, and
+/// of a key that stands there twice it gives the place of what both stand in.
+fn located(error: &serde_yaml::Error, yaml: &str) -> String {
     let text = error.to_string();
-    if text.contains(" at line ") { text } else { format!("{text} at line 1 column 1") }
+    let place = error.location().map(|at| (at.line(), at.column())).unwrap_or((1, 1));
+    let bare = text.strip_suffix(&format!(" at line {} column {}", place.0, place.1)).unwrap_or(&text);
+    if bare == text && text.contains(" at line ") {
+        return text;
+    }
+    let twice = bare.split_once("duplicate field `").and_then(|(_, rest)| rest.strip_suffix('`'));
+    let (line, column) = twice.and_then(|key| second(yaml, place, key)).unwrap_or(place);
+    format!("{bare} at line {line} column {column}")
+}
+
+/// Where a key stands for the second time in the mapping that begins at a line and a column (from 1).
+fn second(yaml: &str, (first, column): (usize, usize), key: &str) -> Option<(usize, usize)> {
+    let is_key = |line: &&str| {
+        let (before, rest) = line.split_at_checked(column - 1).unwrap_or_default();
+        let after = rest.strip_prefix(key).map(str::trim_start);
+        before.chars().all(|c| matches!(c, ' ' | '-')) && after.is_some_and(|after| after.starts_with(':'))
+    };
+    let lines = yaml.lines().enumerate().skip(first - 1);
+    lines.filter(|(_, line)| is_key(line)).nth(1).map(|(at, _)| (at + 1, column))
 }
 
 impl Master {

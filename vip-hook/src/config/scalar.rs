@@ -8,7 +8,7 @@ use std::time::Duration;
 use redoubt_wire::log::Level;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use crate::core::types::{OnConflict, OnQuorumLoss};
+use crate::core::types::{OnConflict, OnQuorumLoss, is_of_a_host};
 
 /// A value that is written as one word.
 pub(super) trait Scalar: Sized {
@@ -97,7 +97,7 @@ pub(super) struct Prefixed {
 }
 
 impl Scalar for Prefixed {
-    const ALLOWED: &'static str = "a unicast address of a network, with or without a prefix length, e.g. 10.0.0.100, 10.0.0.100/24 or fd00::100";
+    const ALLOWED: &'static str = "the unicast address of a host (not of a network, nor its broadcast address), with or without a prefix length, e.g. 10.0.0.100, 10.0.0.100/24 or fd00::100";
 
     fn parse(text: &str) -> Option<Self> {
         let (address, prefix_len) = match text.split_once('/') {
@@ -110,8 +110,8 @@ impl Scalar for Prefixed {
         let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
         let mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
         let usable = !(address.is_unspecified() || address.is_multicast() || address.is_loopback());
-        (usable && !broadcast && !mapped && (1..=longest).contains(&prefix_len))
-            .then_some(Prefixed { address, prefix_len })
+        let valid = usable && !broadcast && !mapped && (1..=longest).contains(&prefix_len);
+        (valid && is_of_a_host(address, prefix_len)).then_some(Prefixed { address, prefix_len })
     }
 }
 

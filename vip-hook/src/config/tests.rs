@@ -93,6 +93,9 @@ fn is_key(line: &str) -> bool {
     line.split_once(':').is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
 }
 
+/// A socket of 108 bytes.
+const LONG_SOCKET: &str = "socket: /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\nmasters:";
+
 #[test]
 fn errors_say_what_where_and_what_is_allowed() {
     // What is replaced in the small file, by what, and the whole error.
@@ -127,6 +130,12 @@ fn errors_say_what_where_and_what_is_allowed() {
         ),
         (
             "address: 10.0.0.100",
+            "address: 10.0.0.0/24",
+            "masters[0].addresses[0].address: invalid value",
+            "not of a network, nor its broadcast address",
+        ),
+        (
+            "address: 10.0.0.100",
             "address: 224.0.0.1",
             "masters[0].addresses[0].address: invalid value",
             "unicast",
@@ -156,7 +165,25 @@ fn errors_say_what_where_and_what_is_allowed() {
         ("masters:", "socket: run/agent.sock\nmasters:", "socket: invalid value", "an absolute path"),
         ("masters:", "log-level: loud\nmasters:", "log-level: invalid value", "notice"),
         ("masters:", "without-agent: yes\nmasters:", "without-agent: invalid value", "retry or move"),
-        ("masters:", "lease-ms: 300\nlease-ms: 400\nmasters:", "duplicate", "lease-ms"),
+        (
+            "masters:",
+            "lease-ms: 300\nlease-ms: 400\nmasters:",
+            "duplicate field `lease-ms`",
+            "at line 3 column 1",
+        ),
+        (
+            "name: mymaster",
+            "name: mymaster\n    name: other",
+            "masters[0]: duplicate field `name`",
+            "at line 4 column 5",
+        ),
+        (
+            "interface: eth0",
+            "interface: eth0\n        address : 10.0.0.101",
+            "masters[0].addresses[0]: duplicate field `address`",
+            "at line 8 column 9",
+        ),
+        ("masters:", "{lease-ms: 1, lease-ms: 1}\nmasters:", "", "line"),
         (
             "node: 10.0.0.1:6379",
             "node: 10.0.0.1:6379\n    port: 70000",
@@ -243,6 +270,7 @@ fn errors_say_what_where_and_what_is_allowed() {
             "",
         ),
         ("masters:", "masters: [", "", "line"),
+        ("masters:", LONG_SOCKET, "socket: expected at most 107 bytes", ""),
     ];
     for (what, by, begins, contains) in table {
         assert!(SMALL.contains(what), "{what}");
@@ -283,4 +311,16 @@ fn a_master_has_its_own_or_what_stands_at_the_top() {
     assert_eq!((a.sentinels[0].to_string(), b.sentinels.len()), ("[fd00::1]:26379".into(), 2));
     assert_eq!(b.on_quorum_loss, OnQuorumLoss::Hold);
     assert!(!format!("{config:?}").contains("0777"), "a password must not get into a log");
+}
+
+#[test]
+fn a_network_and_its_broadcast_address_are_no_hosts() {
+    use crate::core::types::is_of_a_host;
+    let of_a_host = |ip: &str, prefix_len| is_of_a_host(ip.parse().unwrap(), prefix_len);
+    assert!(!of_a_host("10.0.0.0", 24) && !of_a_host("10.0.0.255", 24) && !of_a_host("10.0.0.3", 30));
+    assert!(of_a_host("10.0.0.255", 23) && !of_a_host("10.0.0.0", 16));
+    assert!(of_a_host("10.0.0.255", 32) && of_a_host("10.0.0.0", 31) && of_a_host("10.0.0.100", 24));
+    assert!(
+        !of_a_host("fd00::", 64) && of_a_host("fd00::", 127) && of_a_host("fd00::ffff:ffff:ffff:ffff", 64)
+    );
 }

@@ -49,6 +49,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         }),
         1 => index.clone().prop_map(|index| Input::Claimed { index, by: [2; 6] }),
         1 => any::<bool>().prop_map(Input::Maintenance),
+        1 => Just(Input::Leave { why: "the end" }),
         1 => Just(Input::Release),
         4 => (index.clone(), action.clone()).prop_map(|(index, what)| Input::Done { index, what }),
         2 => (index, action).prop_map(|(index, what)| Input::Failed { index, what, error: "EPERM".into() }),

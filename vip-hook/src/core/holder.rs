@@ -114,8 +114,8 @@ impl Holder {
         &self.settings
     }
 
-    /// Whether nothing of ours is on this host any more and the Sentinels have been told: a process that ends under
-    /// [`Input::Maintenance`] may end now.
+    /// Whether nothing of ours is on this host any more and the Sentinels have been told: a process that ends after
+    /// [`Input::Leave`] may end now.
     pub fn settled(&self) -> bool {
         !self.held && !self.releasing && self.slots.values().all(Slot::is_off) && self.out.is_empty()
     }
@@ -133,6 +133,7 @@ impl Holder {
             Input::Address { index, state } => self.address_is(now, index, state),
             Input::Claimed { index, by } => self.claimed(now, index, by),
             Input::Maintenance(on) => self.maintenance_is(now, on),
+            Input::Leave { why } => self.leave_for_good(now, why),
             Input::Release => self.release(now),
             Input::Done { index, what } => self.done(now, index, what),
             Input::Failed { index, what, error } => self.failed(now, index, what, error),
@@ -248,6 +249,14 @@ impl Holder {
         } else {
             self.released = false;
         }
+        self.rounds.hint();
+    }
+
+    /// To the rules this is maintenance that nobody ends.
+    fn leave_for_good(&mut self, now: Now, why: &str) {
+        self.maintenance = true;
+        self.probe.stop();
+        self.let_go(now, Level::Notice, why);
         self.rounds.hint();
     }
 

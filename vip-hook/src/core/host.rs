@@ -76,7 +76,18 @@ impl Holder {
     pub(super) fn done(&mut self, now: Now, index: usize, what: Action) {
         let held = self.held;
         let Some(slot) = self.slots.get_mut(&index) else { return };
-        slot.error.take_if(|(kind, _)| *kind == std::mem::discriminant(&what));
+        let over = slot.error.take_if(|(kind, _)| *kind == std::mem::discriminant(&what)).is_some();
+        if over && std::mem::take(&mut slot.failure_told) {
+            let (address, interface) = (slot.address.address, slot.address.interface.clone());
+            let can = match what {
+                Action::Hold { .. } => "is held now",
+                Action::Drop => "is removed now",
+                Action::Announce => "is announced now",
+                Action::Probe => "is asked for now",
+            };
+            self.log(Level::Notice, format!("{address} on {interface} {can}."));
+        }
+        let Some(slot) = self.slots.get_mut(&index) else { return };
         match what {
             Action::Hold { .. } => {
                 if held && !slot.leaving && slot.drops_under_way == 0 {
@@ -133,6 +144,7 @@ impl Holder {
         let kind = std::mem::discriminant(&what);
         slot.error = Some((kind, text.clone()));
         if let Some(more) = slot.error_logs.entry(kind).or_default().permit(now) {
+            slot.failure_told = true;
             self.log(Level::Warning, format!("{text}{more}"));
         }
     }

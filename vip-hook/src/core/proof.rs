@@ -178,9 +178,12 @@ impl Holder {
         if self.let_go_at(proof) <= now {
             return;
         }
-        self.proof = Some(proof);
+        let before = self.proof.replace(proof);
         if self.held {
             self.renew();
+            if before.is_some_and(|before| before.votes == 0) {
+                self.log(Level::Notice, format!("{votes} Sentinels name this host again."));
+            }
         }
     }
 
@@ -195,8 +198,16 @@ impl Holder {
             && until > proof.until
         {
             proof.until = until;
-            proof.votes = 0;
+            let before = std::mem::take(&mut proof.votes);
             self.renew();
+            if before > 0 {
+                let text = format!(
+                    "No majority of the Sentinels names this host any more; {} stays all the same, as `on-quorum-loss: \
+                     hold` asks: another host may hold it too.",
+                    self.names()
+                );
+                self.log(Level::Warning, text);
+            }
         }
     }
 

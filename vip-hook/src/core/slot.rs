@@ -39,6 +39,8 @@ pub(super) struct Slot {
     pub(super) last_defence: Option<Now>,
     /// The last failure of the platform, until the same thing succeeds.
     pub(super) error: Option<(Discriminant<Action>, String)>,
+    /// A failure was logged, and not yet that it is over.
+    pub(super) failure_told: bool,
     pub(super) wiped_log: Limited,
     pub(super) claim_log: Limited,
     /// Of each kind of failure.
@@ -62,6 +64,7 @@ impl Slot {
             announcements: Announcements::default(),
             last_defence: None,
             error: None,
+            failure_told: false,
             wiped_log: Limited::default(),
             claim_log: Limited::default(),
             error_logs: HashMap::new(),

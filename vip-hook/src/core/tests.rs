@@ -524,6 +524,30 @@ fn a_leftover_that_a_proof_did_not_take_up_goes_with_that_proof() {
 }
 
 #[test]
+fn that_a_failure_is_over_is_told_where_the_failure_was() {
+    let mut stage = Stage::new(settings(), None).found(NOT_THERE);
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.failure = Some("interface eth0 is not there".into());
+    stage.run(1000);
+    assert_eq!((stage.logged("cannot be held"), stage.logged("is held now")), (1, 0));
+    stage.failure = None;
+    stage.run(1000);
+    assert_eq!(stage.logged("is held now"), 1, "{:?}", stage.out);
+}
+
+#[test]
+fn who_leaves_lets_go_and_does_not_speak_of_maintenance() {
+    let mut stage = Stage::new(settings(), None).found(NOT_THERE);
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.run(1000);
+    assert!(stage.holds());
+    stage.give(Input::Leave { why: "the agent ends" });
+    assert_eq!((stage.logged("the agent ends"), stage.logged("aintenance")), (1, 0));
+    stage.run(1000);
+    assert!(!stage.holds() && stage.holder.settled(), "{:?}", stage.out);
+}
+
+#[test]
 fn nothing_is_released_while_a_predecessor_may_have_left_something() {
     for known in [false, true] {
         let mut stage = Stage::new(settings(), None);
@@ -574,6 +598,20 @@ fn hold_goes_on_without_a_majority_until_one_names_another() {
     stage.says = vec![None; 3];
     stage.run(5000);
     assert!(!stage.holds(), "nothing is taken without a majority");
+}
+
+#[test]
+fn holding_on_without_a_majority_is_told_when_it_begins_and_ends() {
+    let mut stage = Stage::holding(Settings { on_quorum_loss: OnQuorumLoss::Hold, ..settings() });
+    assert!(stage.holder.view(stage.now).remaining.is_some());
+    stage.says = vec![None; 3];
+    stage.run(5000);
+    assert!(stage.holds() && stage.holder.view(stage.now).remaining.is_none(), "there is no proof");
+    assert_eq!((stage.logged("stays all the same"), stage.logged("name this host again")), (1, 0));
+    stage.says = vec![vouched(2, 60_000); 3];
+    stage.run(1000);
+    assert!(stage.holds() && stage.holder.view(stage.now).remaining.is_some());
+    assert_eq!((stage.logged("stays all the same"), stage.logged("name this host again")), (1, 1));
 }
 
 #[test]

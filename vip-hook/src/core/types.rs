@@ -36,10 +36,27 @@ pub struct Settings {
 pub struct VirtualAddress {
     /// The address.
     pub address: IpAddr,
-    /// Its prefix length; 32 or 128 unless the user wants the network's route as well.
+    /// Its prefix length; 32 or 128 unless the user asks for another. It brings no route.
     pub prefix_len: u8,
     /// The interface's name.
     pub interface: String,
+}
+
+/// Whether a host may have the address in a network of this prefix length: it is neither the network's own address (in
+/// IPv6, that of any of its routers: RFC 4291, 2.6.1) nor in IPv4 its broadcast address. A network of two addresses has
+/// neither (RFC 3021, RFC 6164), and without a network there is nothing to tell.
+pub fn is_of_a_host(address: IpAddr, prefix_len: u8) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let hosts = u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
+            let host = u32::from(v4) & hosts;
+            prefix_len > 30 || (host != 0 && host != hosts)
+        }
+        IpAddr::V6(v6) => {
+            let hosts = u128::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
+            prefix_len > 126 || u128::from(v6) & hosts != 0
+        }
+    }
 }
 
 /// What a holder does that can no longer reach a majority of the Sentinels.
@@ -103,6 +120,11 @@ pub enum Input {
     },
     /// The user's wish: nothing is taken while maintenance is on; what is held is let go.
     Maintenance(bool),
+    /// This host has no part in the addresses from now on: they are let go of, and nothing is taken again.
+    Leave {
+        /// Why, for the log.
+        why: &'static str,
+    },
     /// The user's wish, once: let go now, and do not take again before another host was master in between.
     Release,
     /// An action of the platform was carried out. Every [`Output::Platform`] is answered by exactly one of this and

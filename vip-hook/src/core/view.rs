@@ -15,7 +15,7 @@ pub struct View {
     pub master: String,
     /// Whether this host holds the addresses.
     pub holds: bool,
-    /// For how much longer, without a new proof.
+    /// For how much longer, without a new proof; `None` where there is no proof to begin with (`on-quorum-loss: hold`).
     pub remaining: Option<Duration>,
     /// The highest configuration epoch seen.
     pub epoch: u64,
@@ -78,7 +78,10 @@ impl Holder {
         View {
             master: self.settings.master.clone(),
             holds: self.held,
-            remaining: self.proof.filter(|_| self.held).map(|proof| proof.until.saturating_sub(now)),
+            remaining: self
+                .proof
+                .filter(|proof| self.held && proof.votes > 0)
+                .map(|proof| proof.until.saturating_sub(now)),
             epoch: self.epochs.highest(),
             node: self.node.as_ref().map(|(at, role)| (age(*at), role.clone())),
             sentinels: sentinels.collect(),

@@ -3,12 +3,10 @@
 //! An address of ours carries [`PROTOCOL`], so that nothing else is ever removed, also after a restart. It brings no
 //! route (IFA_F_NOPREFIXROUTE) and is never chosen as source by itself: for IPv6 it is deprecated (RFC 6724, rule 3);
 //! IPv4 knows no such rule, there it has the scope `host`, which source selection leaves out for every destination off
-//! this host, and which ARP answers for all the same (unless `arp_ignore` is 3). It has a lifetime, which each
+//! this host, and which ARP answers for all the same (unless `arp_ignore` is 3). Not so where the user gives it a
+//! network's prefix length: the kernel takes addresses of one network in one scope alone, so it would refuse ours beside
+//! the host's own, or the host's own beside ours. It has a lifetime, which each
 //! renewal sets anew: the backstop for an agent that died, beside the fence. The kernel counts that in seconds.
-//!
-//! One that is given its network's prefix brings that network's route, for an interface that has no other address of
-//! it. Where it has one, the kernel makes ours a secondary address, which is not chosen as source either; it would
-//! refuse one that differs in scope, so ours has the usual one then.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -176,10 +174,11 @@ impl Addresses {
         flags: u16,
     ) -> Result<(), Errno> {
         let (family, bytes) = encoded(address.address);
-        let alone = usize::from(address.prefix_len) == bytes.len() * 8;
-        let scope = if alone && family == AF_INET { RT_SCOPE_HOST } else { RT_SCOPE_UNIVERSE };
-        let ifa_flags =
-            if alone { IFA_F_NOPREFIXROUTE } else { 0 } | if family == AF_INET6 { IFA_F_NODAD } else { 0 };
+        let (scope, ifa_flags) = match (family, address.prefix_len) {
+            (AF_INET, 32) => (RT_SCOPE_HOST, IFA_F_NOPREFIXROUTE),
+            (AF_INET, _) => (RT_SCOPE_UNIVERSE, IFA_F_NOPREFIXROUTE),
+            _ => (RT_SCOPE_UNIVERSE, IFA_F_NOPREFIXROUTE | IFA_F_NODAD),
+        };
         // Preferred for 0 s: deprecated from the first moment.
         let mut lifetime = [0; 16];
         lifetime[4..8].copy_from_slice(&valid_s.to_ne_bytes());

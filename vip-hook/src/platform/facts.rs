@@ -6,7 +6,7 @@ use super::addresses::{self, Assigned};
 use super::error::{PlatformError, Result};
 use super::links::{self, Link};
 use super::netlink::{Connection, Family};
-use crate::core::types::VirtualAddress;
+use crate::core::types::{VirtualAddress, is_of_a_host};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +50,6 @@ pub struct Settings {
     pub proxy_arp: bool,
     /// `arp_ignore`.
     pub arp_ignore: u32,
-    /// `arp_announce`.
-    pub arp_announce: u32,
     /// `rp_filter`.
     pub rp_filter: u32,
     /// IPv6 is off, or not there at all.
@@ -104,7 +102,6 @@ impl Settings {
         Settings {
             proxy_arp: larger("proxy_arp") != 0,
             arp_ignore: larger("arp_ignore"),
-            arp_announce: larger("arp_announce"),
             rp_filter: larger("rp_filter"),
             ipv6_disabled: number("ipv6", interface, "disable_ipv6").is_none_or(|value| value != 0),
         }
@@ -136,17 +133,38 @@ pub fn findings(address: &VirtualAddress, facts: &Facts) -> Vec<Finding> {
         );
     }
     let own = |found: &&Assigned| found.address != ip && found.address.is_ipv4() == ip.is_ipv4();
-    if !facts.on_it.iter().filter(own).any(|found| within(ip, found.address, found.prefix_len)) {
-        let prefix_of_its_own = match ip {
-            IpAddr::V4(_) => address.prefix_len < 32,
-            IpAddr::V6(_) => address.prefix_len < 128,
-        };
-        let severity = if prefix_of_its_own { Severity::Note } else { Severity::Warning };
-        say(
-            severity,
+    match facts.on_it.iter().filter(own).find(|found| within(ip, found.address, found.prefix_len)) {
+        None => say(
+            Severity::Warning,
             format!(
-                "{interface} has no address in a network that contains {ip}: hosts of another network reach it only \
-                 through a router that knows it is there"
+                "{interface} has no address in a network that contains {ip}, which brings no route itself: hosts of that \
+                 network are answered only with a route to it (ip route add … dev {interface}), others only through a \
+                 router that knows where it is"
+            ),
+        ),
+        Some(found) if ip.is_ipv4() && address.prefix_len < 32 => say(
+            Severity::Warning,
+            format!(
+                "{ip}/{}: leave the prefix length out. With it the kernel counts {ip} among the addresses of this host's \
+                 network: it goes when {} is removed, and where it came first it is the source of this host's own \
+                 connections",
+                address.prefix_len, found.address
+            ),
+        ),
+        Some(_) => {}
+    }
+    if let Some(found) = facts
+        .on_it
+        .iter()
+        .filter(own)
+        .find(|found| within(ip, found.address, found.prefix_len) && !is_of_a_host(ip, found.prefix_len))
+    {
+        say(
+            Severity::Error,
+            format!(
+                "{ip} is no host's address in the network of {}/{} on {interface}, but that of the network itself or its \
+                 broadcast address: choose another",
+                found.address, found.prefix_len
             ),
         );
     }
@@ -269,7 +287,7 @@ mod tests {
     #[test]
     fn each_fault_is_found_and_named() {
         type Change = fn(&mut Facts);
-        let table: [(Severity, &str, Change); 10] = [
+        let table: [(Severity, &str, Change); 11] = [
             (Severity::Error, "is not there", |f| f.link = None),
             (Severity::Warning, "is down", |f| f.link.as_mut().unwrap().up = false),
             (Severity::Warning, "no carrier", |f| f.link.as_mut().unwrap().carrier = false),
@@ -279,6 +297,11 @@ mod tests {
                 (link.master, link.master_kind) = (Some(3), Some("bridge".into()));
             }),
             (Severity::Warning, "no address in a network", |f| f.on_it[0].prefix_len = 28),
+            (Severity::Error, "no host's address", |f| {
+                // A network of four addresses, of which 10.0.0.100 is the first.
+                f.on_it[0].address = "10.0.0.102".parse().unwrap();
+                f.on_it[0].prefix_len = 30;
+            }),
             (Severity::Error, "by another program", |f| {
                 let mut there = f.on_it[0].clone();
                 there.address = "10.0.0.100".parse().unwrap();

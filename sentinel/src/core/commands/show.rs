@@ -279,6 +279,10 @@ fn master_fields(master: &Master, fields: &mut Fields) {
     if master.cfg.down_on_refused_ms != 0 {
         fields.add("down-on-refused", master.cfg.down_on_refused_ms);
     }
+    if !master.cfg.vips.is_empty() {
+        let vips: Vec<String> = master.cfg.vips.iter().map(ToString::to_string).collect();
+        fields.add("vip", vips.join(" "));
+    }
 }
 
 fn replica_fields(master: &Master, name: &str, fields: &mut Fields) {

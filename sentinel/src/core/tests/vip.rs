@@ -72,8 +72,10 @@ fn the_file_names_them_and_they_can_be_set() {
     solo.ask(&["SENTINEL", "FLUSHCONFIG"]);
     assert_eq!(of_vips(&solo), ["sentinel vip m 10.0.0.200", "sentinel vip m fd00::c8"]);
     solo.ask(&["SENTINEL", "SET", "m", "vip", "10.0.0.201 10.0.0.202"]);
+    assert_eq!(solo.field("vip").as_deref(), Some("10.0.0.201 10.0.0.202"));
     assert_eq!(of_vips(&solo), ["sentinel vip m 10.0.0.201", "sentinel vip m 10.0.0.202"]);
     solo.ask(&["SENTINEL", "SET", "m", "vip", ""]);
+    assert_eq!(solo.field("vip"), None);
     assert!(of_vips(&solo).is_empty());
 }
 

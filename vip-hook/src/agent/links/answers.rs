@@ -100,7 +100,7 @@ pub(crate) fn epoch(reply: &Value) -> Result<u64, String> {
 }
 
 /// The events of Sentinels that make a round due, and what they are about.
-pub(in crate::agent) const CHANNELS: [&str; 6] =
+pub(crate) const CHANNELS: [&str; 6] =
     ["+odown", "-odown", "+try-failover", "+promoted-slave", "+switch-master", "+reset-master"];
 
 /// A message of a subscription: the master's name and what it means.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use redoubt_wire::log;
 use redoubt_wire::resp::value::Value;
 use tokio::time::Instant;
 
@@ -21,16 +22,38 @@ const PATIENCE: Duration = Duration::from_millis(2_500);
 /// Subscribes, for as long as it is polled.
 pub(super) async fn run(link: LinkId, sentinel: Endpoint, login: Login, events: Events) {
     let mut back_off = BackOff::default();
+    let mut told = false;
     loop {
         if let Ok(mut connection) = Connection::open(&sentinel, &login).await {
             let mut heard = false;
-            // Why it ended, the other connection tells.
-            let _ = listen(link, &mut connection, &events, &mut heard).await;
+            // Why else it ended, the other connection tells.
+            let ended = listen(link, &mut connection, &events, &mut heard).await;
+            if let Err(Ended::Refused(why)) = ended
+                && !std::mem::replace(&mut told, true)
+            {
+                log::warning!(
+                    "Sentinel {sentinel} refuses the subscription to its events, so that failovers are noticed by asking alone: \
+                     {why}"
+                );
+            }
             if heard {
+                told = false;
                 back_off.succeeded();
             }
         }
         tokio::time::sleep_until(back_off.next()).await;
+    }
+}
+
+/// Why nothing is heard any more.
+enum Ended {
+    Refused(String),
+    Lost,
+}
+
+impl From<String> for Ended {
+    fn from(_: String) -> Ended {
+        Ended::Lost
     }
 }
 
@@ -39,7 +62,7 @@ async fn listen(
     connection: &mut Connection,
     events: &Events,
     heard: &mut bool,
-) -> Result<(), String> {
+) -> Result<(), Ended> {
     let mut subscribe = vec!["SUBSCRIBE"];
     subscribe.extend(answers::CHANNELS);
     connection.send(&[&subscribe]).await?;
@@ -50,8 +73,8 @@ async fn listen(
             biased;
             message = connection.next() => {
                 let message = message?;
-                if matches!(message, Value::Error(_)) {
-                    return Err("it refuses the subscription".into());
+                if let Value::Error(text) = &message {
+                    return Err(Ended::Refused(answers::printable(text)));
                 }
                 *heard = true;
                 last = Instant::now();
@@ -61,7 +84,7 @@ async fn listen(
             }
             () = tokio::time::sleep_until(ping) => {
                 if last + PATIENCE <= Instant::now() {
-                    return Err("silent".into());
+                    return Err(Ended::Lost);
                 }
                 connection.send(&[&["PING"]]).await?;
                 ping += PING_INTERVAL;

@@ -367,6 +367,30 @@ async fn a_state_file_that_is_no_such_keeps_the_agent_from_starting() {
 }
 
 #[tokio::test]
+async fn a_call_that_names_no_address_is_refused_and_makes_a_round_due_all_the_same() {
+    let stage = Stage::new(&REDOUBT).await;
+    stage.until_on().await;
+    let mut notification = stage.notification(true, None);
+    notification.to_ip = "host1".into();
+    let reply = stage.call(Request::Notify(notification)).await;
+    assert!(matches!(&reply, Reply::Refused { text } if text.contains("'host1' is no address")), "{reply:?}");
+    assert!(stage.is_on(VIP));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_when_the_agent_ends_is_to_be_made_again() {
+    let stage = Stage::new(&REDOUBT).await;
+    stage.until_on().await;
+    let events = stage.events.clone();
+    let stop = async {
+        events.send(super::Event::Stop).await.unwrap();
+    };
+    // The node is the master, so this waits for what will not be.
+    let (reply, ()) = tokio::join!(stage.notify(false, None), stop);
+    assert!(matches!(&reply, Reply::Retry { text } if text.contains("the agent is ending")), "{reply:?}");
+}
+
+#[tokio::test]
 async fn a_release_lasts_until_the_node_was_a_replica() {
     let stage = Stage::new(&REDOUBT).await;
     stage.until_on().await;

@@ -345,7 +345,7 @@ pub(super) struct Stage {
     pub(super) sentinels: Vec<Played>,
     pub(super) hosted: Arc<Mutex<Hosted>>,
     pub(super) host_events: mpsc::UnboundedSender<HostEvent>,
-    events: Events,
+    pub(super) events: Events,
     agent: Option<JoinHandle<()>>,
     served: Option<Served>,
 }
@@ -469,9 +469,13 @@ impl Stage {
 
     /// As a Sentinel's script, for a failover to this host or away from it.
     pub(super) async fn notify(&self, to_us: bool, config_epoch: Option<u64>) -> Reply {
+        self.call(Request::Notify(self.notification(to_us, config_epoch))).await
+    }
+
+    pub(super) fn notification(&self, to_us: bool, config_epoch: Option<u64>) -> Notification {
         let other = "127.0.0.1:1".parse().unwrap();
         let (from, to) = if to_us { (other, self.node.addr) } else { (self.node.addr, other) };
-        let notification = Notification {
+        Notification {
             master: "mymaster".into(),
             role: "leader".into(),
             state: "start".into(),
@@ -482,8 +486,7 @@ impl Stage {
             config_epoch,
             event_id: None,
             reason: None,
-        };
-        self.call(Request::Notify(notification)).await
+        }
     }
 }
 

@@ -57,6 +57,11 @@ pub(super) fn may_execute(user: &User, path: &Path) -> Result<(), String> {
     may(user, path, 1, "executed")
 }
 
+/// Whether a user may read a file.
+pub(super) fn may_read(user: &User, path: &Path) -> Result<(), String> {
+    may(user, path, 4, "read")
+}
+
 /// Whether a user may write to a file, or connect to a socket.
 pub(super) fn may_write(user: &User, path: &Path) -> Result<(), String> {
     may(user, path, 2, "written to")
@@ -122,6 +127,8 @@ mod tests {
         assert_eq!(may_execute(&member, &file), Ok(()));
         assert!(may_execute(&stranger, &file).unwrap_err().contains("mode 750"));
         assert!(may_write(&member, &file).unwrap_err().contains("written"));
+        assert_eq!(may_read(&member, &file), Ok(()));
+        assert!(may_read(&stranger, &file).unwrap_err().contains("read by it (mode 750"));
         set(&file, 0o702);
         assert_eq!(may_write(&stranger, &file), Ok(()));
         assert!(may_write(&member, &file).is_err(), "the group's bits count, not the others'");
