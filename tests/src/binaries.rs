@@ -36,11 +36,6 @@ impl Binaries {
         })
     }
 
-    /// The hook that moves virtual addresses, which lies beside our own program.
-    pub fn vip_hook() -> Result<PathBuf> {
-        Ok(own_dir()?.join(VIP_HOOK))
-    }
-
     /// As `locate`, and has cargo bring the programs that lie beside our own up to date if
     /// we were started by `cargo run`. Cargo shows its progress.
     pub fn locate_and_build(node: Option<PathBuf>, sentinel: Option<PathBuf>) -> Result<Binaries> {
@@ -65,6 +60,22 @@ impl Binaries {
             })
         };
         Ok(Binaries { node: find("redis-server")?, sentinel: find("redis-sentinel")? })
+    }
+}
+
+/// The program that moves virtual addresses, beside our own.
+pub fn vip_hook() -> Result<PathBuf> {
+    Ok(own_dir()?.join(VIP_HOOK))
+}
+
+/// What was asked for in its place, or itself, brought up to date as by [`Binaries::locate_and_build`].
+pub fn vip_hook_built(asked: Option<PathBuf>) -> Result<PathBuf> {
+    match asked {
+        Some(path) => std::path::absolute(&path).map_err(LabError::file("resolve", &path)),
+        None => {
+            build(&[VIP_HOOK], &own_dir()?)?;
+            vip_hook()
+        }
     }
 }
 

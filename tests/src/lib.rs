@@ -5,7 +5,7 @@
 //! them; [`discovery`] finds the master as clients do, [`load`] writes to it and keeps
 //! book; [`failover`] puts these together into one round of a fault and its mending,
 //! which [`demo`] shows, [`mod@bench`] repeats, and the end-to-end tests assert upon.
-//! [`netns`] gives a test a network of hosts of its own.
+//! [`netns`] makes a network of hosts; [`vip`] is a deployment there whose clients know a virtual address.
 //! [`sim`] stands apart: it runs Sentinels without processes, on virtual time.
 
 pub mod bench;
@@ -27,6 +27,7 @@ pub mod scratch;
 pub mod server;
 pub mod sim;
 pub mod view;
+pub mod vip;
 pub mod wait;
 
 pub use error::{LabError, Result};

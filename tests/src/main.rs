@@ -16,7 +16,7 @@ use redoubt_lab::sim::campaign::Campaign;
 use redoubt_lab::sim::plan::{Planted, Scenario};
 use redoubt_lab::sim::report;
 use redoubt_lab::sim::run::Trace;
-use redoubt_lab::{LabError, Result, demo};
+use redoubt_lab::{LabError, Result, demo, netns, vip};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts Redoubt deployments on this machine, breaks them, and measures what their clients notice.
@@ -49,6 +49,11 @@ enum Verb {
 enum BenchVerb {
     /// How long clients cannot write when the master fails, and what they lose.
     Failover(FailoverArgs),
+    /// How long a client that knows a virtual address cannot write when the master's host fails, and for how long two
+    /// hosts answer for the address.
+    ///
+    /// Hosts and client are network namespaces that this process makes; nothing it does reaches the machine's network.
+    Vip(VipArgs),
     /// What watching many masters costs one Sentinel, and how soon it sees that one of them hangs.
     ///
     /// Masters and replicas are played by this process, on a loopback port each, since hundreds of real ones
@@ -138,6 +143,28 @@ struct FailoverArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
     /// Measure the installed redis-server and redis-sentinel as well
+    #[arg(long)]
+    peer_real: bool,
+    /// Write every round's figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct VipArgs {
+    #[command(flatten)]
+    deployment: DeploymentArgs,
+    /// The agent and script [default: redoubt-vip-hook beside this program]
+    #[arg(long, value_name = "PROGRAM")]
+    hook_bin: Option<PathBuf>,
+    /// What happens to the master's host; repeat it [default: sigkill, sigstop, cut and manual]
+    #[arg(long, value_enum)]
+    fault: Vec<vip::Fault>,
+    /// Rounds for each fault
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// Measure the recipe that is known from the field as well, a shell script with ip and arping: with these programs,
+    /// and with the installed redis-server and redis-sentinel
     #[arg(long)]
     peer_real: bool,
     /// Write every round's figures there
@@ -407,6 +434,7 @@ async fn dispatch(verb: Verb) -> Result<()> {
         }
         Verb::Up(args) => demo::up(&args.shape()?, Scratch::new(args.keep)?).await,
         Verb::Bench(BenchVerb::Failover(args)) => bench_failover(args).await,
+        Verb::Bench(BenchVerb::Vip(args)) => bench_vip(args).await,
         Verb::Bench(BenchVerb::Watch(args)) => bench_watch(args).await,
         Verb::Bench(BenchVerb::Speed(args)) => bench_speed(args).await,
         Verb::Bench(BenchVerb::Memory(args)) => bench_memory(args).await,
@@ -445,6 +473,43 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
     let results = bench::failover::run(&options).await?;
     println!("milliseconds, medians over the rounds and worst ones; down-after {} ms", options.down_after_ms);
     print!("{}", bench::failover::table(&results));
+    save(args.json, &results)
+}
+
+async fn bench_vip(args: VipArgs) -> Result<()> {
+    let (binaries, hook) = (args.deployment.binaries()?, binaries::vip_hook_built(args.hook_bin)?);
+    let isolated = tokio::task::spawn_blocking(netns::isolated_program).await;
+    if let Some(status) = isolated.map_err(|error| LabError::Other(error.to_string()))?? {
+        return match status.code() {
+            Some(0) => Ok(()),
+            Some(130) => Err(LabError::Interrupted),
+            _ => Err(LabError::Other(format!("the measurement in its namespaces failed: {status}"))),
+        };
+    }
+    let own = vip::Shape {
+        binaries,
+        mover: vip::Mover::Agent(hook),
+        addresses: vec![vip::site::VIP],
+        down_after_ms: args.deployment.down_after_ms,
+    };
+    let mut suites = vec![("redoubt-vip-hook".to_string(), own.clone())];
+    if args.peer_real {
+        let recipe = vip::Shape { mover: vip::Mover::Recipe, ..own };
+        let peer = vip::Shape { binaries: Binaries::redis()?, ..recipe.clone() };
+        suites.push(("recipe, same Sentinels".to_string(), recipe));
+        suites.push(("peer: recipe, redis-sentinel".to_string(), peer));
+    }
+    let faults = match args.fault.is_empty() {
+        true => vec![vip::Fault::Sigkill, vip::Fault::Sigstop, vip::Fault::Cut, vip::Fault::Manual],
+        false => args.fault,
+    };
+    let options = bench::vip::Options { suites, faults, rounds: args.rounds, keep: args.deployment.keep };
+    let results = bench::vip::run(&options).await?;
+    println!(
+        "milliseconds, medians over the rounds and worst ones; down-after {} ms",
+        args.deployment.down_after_ms
+    );
+    print!("{}", bench::vip::table(&options, &results));
     save(args.json, &results)
 }
 

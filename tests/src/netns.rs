@@ -15,7 +15,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -49,6 +49,39 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
 /// If the test fails there, or if it may not make namespaces.
 pub fn isolated_as_root(test: &str, body: impl FnOnce()) {
     isolated_by(&["--net"], test, body);
+}
+
+/// Whether this process is in namespaces of its own already; where it is not, runs it once more there, with the same
+/// arguments, and gives what became of that.
+///
+/// # Errors
+/// If no namespaces are to be had.
+pub fn isolated_program() -> Result<Option<ExitStatus>> {
+    if std::env::var_os(INSIDE).is_some() {
+        // It ends in order, as the outer one does.
+        set_pdeathsig(Signal::SIGTERM)
+            .map_err(LabError::errno("cannot ask for a signal at the parent's death"))?;
+        return Ok(None);
+    }
+    let namespaces = ["--map-root-user", "--net"];
+    let allowed = Command::new("unshare").args(namespaces).args(["--", "true"]).output();
+    if !allowed.map_err(LabError::io("cannot run unshare (util-linux)"))?.status.success() {
+        return Err(LabError::Other(
+            "this machine does not allow user namespaces, in which the hosts would be: `unshare -rn true` fails; try it as root"
+                .into(),
+        ));
+    }
+    let program = std::env::current_exe().map_err(LabError::io("cannot find the lab's own executable"))?;
+    let status = Command::new("unshare")
+        .args(namespaces)
+        .arg("--")
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        // What was to be built has been built.
+        .env_remove("CARGO")
+        .status();
+    status.map(Some).map_err(LabError::io("cannot run unshare (util-linux)"))
 }
 
 fn isolated_by(namespaces: &[&str], test: &str, body: impl FnOnce()) {
@@ -256,6 +289,16 @@ impl Net {
             self.hosts[host].ip(&["neigh", "del", &address, "dev", INTERFACE])?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        // Namespaces go when nobody has them open any more, and cables with them, but not at once: another network may
+        // follow, whose cables have the same names.
+        for host in &self.hosts {
+            let _ = self.switch.ip(&["link", "del", &host.port]);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measurements that repeat: failover, watching many masters, speed, memory, pauses; each against peers in the same
+//! Measurements that repeat: failover, a virtual address, watching many masters, speed, memory, pauses; each against peers in the same
 //! run.
 
 pub mod failover;
@@ -9,6 +9,7 @@ pub mod peers;
 pub mod procfs;
 pub mod speed;
 pub mod table;
+pub mod vip;
 pub mod watch;
 
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use redoubt_lab::binaries::Binaries;
+use redoubt_lab::binaries;
 use redoubt_lab::netns::{INTERFACE, Net, isolated};
 use redoubt_lab::process::Process;
 use redoubt_lab::scratch::Scratch;
@@ -89,7 +89,7 @@ impl Stage {
     }
 
     fn start_agent(&self) -> Process {
-        let hook = Binaries::vip_hook().unwrap();
+        let hook = binaries::vip_hook().unwrap();
         self.start("agent", &self.manager.variables(WATCHDOG), &hook, &["--config", "vip-hook.yaml", "agent"])
     }
 

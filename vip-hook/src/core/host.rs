@@ -129,12 +129,8 @@ impl Holder {
             Action::Probe => format!("nobody can be asked whether {address} is in use: {error}"),
         };
         let kind = std::mem::discriminant(&what);
-        if slot.error_logged.replace(kind) != Some(kind) {
-            // Another kind of failure is news.
-            slot.error_log = super::limited::Limited::default();
-        }
         slot.error = Some((kind, text.clone()));
-        if let Some(more) = slot.error_log.permit(now) {
+        if let Some(more) = slot.error_logs.entry(kind).or_default().permit(now) {
             self.log(Level::Warning, format!("{text}{more}"));
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! The proof decides who may hold them, so this finds what is outside of its reach: an old owner whose kernel does not
 //! fence, a move by a script, an address given twice. Asking begins before the proof where events tell that one may
-//! come, so that it seldom costs time: quiet for [`QUIET`] before the proof is enough, and [`QUIET`] after the proof
-//! is the most that is waited.
+//! come, and ends [`QUIET`] after it.
+//!
+//! Where a conflict is defended, no answer could keep from taking, so none is waited for: the questions go on for a
+//! while beside the holding, and an answer to them is a claim against it. Where a conflict releases, nobody must have
+//! answered for [`QUIET`] before the proof, or else [`QUIET`] is waited after it.
 //!
 //! Answers to questions from before the proof are no conflict: in a manual failover the old owner answers rightly
 //! until it lets go.
@@ -37,8 +40,8 @@ pub(super) struct Claim {
 pub(super) enum Verdict {
     /// Not yet.
     Wait,
-    /// Nobody answers; or this one does, and the proof decides.
-    Take(Option<Claim>),
+    /// Nobody answers, or it would not matter.
+    Take,
     /// This one answers, and the settings say to wait until it does not.
     Blocked(Claim),
 }
@@ -93,6 +96,11 @@ impl Probe {
         *self = Probe::default();
     }
 
+    /// The addresses are taken, and who else answers for them is still to be found.
+    pub(super) fn outlast_taking(&mut self, now: Now) {
+        *self = Probe { hinted_until: Some(now + QUIET), ..Probe::default() };
+    }
+
     /// There is no proof (any more).
     pub(super) fn proof_gone(&mut self) {
         self.first_after_proof = None;
@@ -134,24 +142,27 @@ impl Probe {
     pub(super) fn verdict(&mut self, now: Now, proven_since: Now, on_conflict: OnConflict) -> Verdict {
         if let Some(blocked) = self.blocked {
             let nobody = blocked.quiet_at(self.last_claim).is_some_and(|at| now >= at);
-            return if nobody { Verdict::Take(None) } else { Verdict::Wait };
+            return if nobody { Verdict::Take } else { Verdict::Wait };
+        }
+        if on_conflict == OnConflict::Defend {
+            return Verdict::Take;
         }
         let asked_enough = self.running_since.is_some_and(|since| now >= since + QUIET)
             && self.last_sent.is_some_and(|last| now <= last + PACE * 3);
         let claim = self.last_claim;
         if asked_enough && claim.is_none_or(|claim| now >= claim.at + QUIET) {
-            return Verdict::Take(None);
+            return Verdict::Take;
         }
         if now < proven_since + QUIET {
             return Verdict::Wait;
         }
         let conflict = claim.filter(|claim| self.first_after_proof.is_some_and(|asked| claim.at > asked));
-        match (conflict, on_conflict) {
-            (Some(claim), OnConflict::Release) => {
+        match conflict {
+            Some(claim) => {
                 self.block(now);
                 Verdict::Blocked(claim)
             }
-            (conflict, _) => Verdict::Take(conflict),
+            None => Verdict::Take,
         }
     }
 
@@ -202,16 +213,26 @@ mod tests {
         let mut probe = Probe::default();
         probe.hint(ms(0));
         run(&mut probe, 0..150, false, &[]);
-        assert_eq!(probe.verdict(ms(150), ms(150), OnConflict::Release), Verdict::Take(None));
+        assert_eq!(probe.verdict(ms(150), ms(150), OnConflict::Release), Verdict::Take);
     }
 
     #[test]
     fn without_a_hint_a_tenth_of_a_second_is_waited() {
         let mut probe = Probe::default();
         run(&mut probe, 500..600, true, &[]);
-        assert_eq!(probe.verdict(ms(599), ms(500), OnConflict::Defend), Verdict::Wait);
+        assert_eq!(probe.verdict(ms(599), ms(500), OnConflict::Release), Verdict::Wait);
         assert_eq!(probe.wake(true, Some(ms(500))), Some(ms(600)));
-        assert_eq!(probe.verdict(ms(600), ms(500), OnConflict::Defend), Verdict::Take(None));
+        assert_eq!(probe.verdict(ms(600), ms(500), OnConflict::Release), Verdict::Take);
+    }
+
+    #[test]
+    fn where_conflicts_are_defended_nothing_is_waited_for_and_the_questions_outlast_the_taking() {
+        let mut probe = Probe::default();
+        assert_eq!(probe.verdict(ms(500), ms(500), OnConflict::Defend), Verdict::Take);
+        probe.outlast_taking(ms(500));
+        let sent = (500..1000).filter(|at| probe.take_due(ms(*at), false, false)).count();
+        assert_eq!(sent, 5);
+        assert_eq!(probe.wake(false, None), None);
     }
 
     #[test]
@@ -221,7 +242,7 @@ mod tests {
         run(&mut probe, 0..150, false, &[20, 40, 60, 149]);
         run(&mut probe, 150..250, true, &[]);
         assert_eq!(probe.verdict(ms(150), ms(150), OnConflict::Release), Verdict::Wait);
-        assert_eq!(probe.verdict(ms(249), ms(150), OnConflict::Release), Verdict::Take(None));
+        assert_eq!(probe.verdict(ms(249), ms(150), OnConflict::Release), Verdict::Take);
     }
 
     #[test]
@@ -230,8 +251,7 @@ mod tests {
         let claim = Claim { at: ms(241), index: 0, by: BY };
         let mut probe = Probe::default();
         run(&mut probe, 100..250, true, &claims);
-        assert_eq!(probe.verdict(ms(200), ms(150), OnConflict::Defend), Verdict::Wait);
-        assert_eq!(probe.verdict(ms(250), ms(150), OnConflict::Defend), Verdict::Take(Some(claim)));
+        assert_eq!(probe.verdict(ms(200), ms(150), OnConflict::Release), Verdict::Wait);
         assert_eq!(probe.verdict(ms(250), ms(150), OnConflict::Release), Verdict::Blocked(claim));
         // From then on one question a second, and nobody answering one of them is enough.
         run(&mut probe, 250..1300, true, &[1251]);
@@ -239,7 +259,7 @@ mod tests {
         assert_eq!(probe.verdict(ms(1400), ms(150), OnConflict::Release), Verdict::Wait);
         run(&mut probe, 1300..2340, true, &[]);
         assert_eq!(probe.verdict(ms(2340), ms(150), OnConflict::Release), Verdict::Wait);
-        assert_eq!(probe.verdict(ms(2350), ms(150), OnConflict::Release), Verdict::Take(None));
+        assert_eq!(probe.verdict(ms(2350), ms(150), OnConflict::Release), Verdict::Take);
     }
 
     #[test]
@@ -257,6 +277,6 @@ mod tests {
         probe.hint(ms(0));
         run(&mut probe, 0..30, false, &[]);
         run(&mut probe, 900..901, true, &[]);
-        assert_eq!(probe.verdict(ms(900), ms(900), OnConflict::Defend), Verdict::Wait);
+        assert_eq!(probe.verdict(ms(900), ms(900), OnConflict::Release), Verdict::Wait);
     }
 }

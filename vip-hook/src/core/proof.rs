@@ -247,14 +247,11 @@ impl Holder {
     }
 
     pub(super) fn go_on_with_taking(&mut self, now: Now) {
-        if self.held {
-            return;
-        }
         if let Some(since) = self.takeable_since() {
             self.decide(now, since);
         }
         let proven = self.takeable_since().is_some();
-        if !self.held && self.probe.take_due(now, self.wants_probe(), proven) {
+        if self.probe.take_due(now, self.wants_probe(), proven) {
             let indices: Vec<usize> =
                 self.slots.iter().filter(|(_, s)| !s.leaving).map(|(index, _)| *index).collect();
             for index in indices {
@@ -267,24 +264,11 @@ impl Holder {
     fn decide(&mut self, now: Now, since: Now) {
         // What a predecessor held until a moment ago on this very host need not be asked for.
         let adopted = !self.probe.is_blocked() && self.slots.values().all(|slot| slot.may_be_on);
-        let verdict = if adopted {
-            Verdict::Take(None)
-        } else {
-            self.probe.verdict(now, since, self.settings.on_conflict)
-        };
+        let verdict =
+            if adopted { Verdict::Take } else { self.probe.verdict(now, since, self.settings.on_conflict) };
         match verdict {
             Verdict::Wait => {}
-            Verdict::Take(claim) => {
-                if let Some(claim) = claim {
-                    self.warn_of_claim(
-                        now,
-                        claim.index,
-                        claim.by,
-                        "the proof is ours, so it is taken all the same",
-                    );
-                }
-                self.take(now);
-            }
+            Verdict::Take => self.take(now),
             Verdict::Blocked(claim) => {
                 self.warn_of_claim(now, claim.index, claim.by, "it is not taken before that ends");
             }
@@ -295,7 +279,10 @@ impl Holder {
         let Some(proof) = self.proof else { return };
         self.held = true;
         self.releasing = false;
-        self.probe.stop();
+        match self.settings.on_conflict {
+            OnConflict::Defend => self.probe.outlast_taking(now),
+            OnConflict::Release => self.probe.stop(),
+        }
         let text = format!(
             "Taking {}: the local node is the master of {} in epoch {}, and {} of {} Sentinels name it.",
             self.names(),

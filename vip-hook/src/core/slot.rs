@@ -1,5 +1,6 @@
 //! One virtual address on this host: what the platform was told, what it has confirmed, what netlink says.
 
+use std::collections::HashMap;
 use std::mem::Discriminant;
 use std::time::Duration;
 
@@ -38,11 +39,10 @@ pub(super) struct Slot {
     pub(super) last_defence: Option<Now>,
     /// The last failure of the platform, until the same thing succeeds.
     pub(super) error: Option<(Discriminant<Action>, String)>,
-    /// What failed when a failure was logged last.
-    pub(super) error_logged: Option<Discriminant<Action>>,
     pub(super) wiped_log: Limited,
     pub(super) claim_log: Limited,
-    pub(super) error_log: Limited,
+    /// Of each kind of failure.
+    pub(super) error_logs: HashMap<Discriminant<Action>, Limited>,
 }
 
 impl Slot {
@@ -62,10 +62,9 @@ impl Slot {
             announcements: Announcements::default(),
             last_defence: None,
             error: None,
-            error_logged: None,
             wiped_log: Limited::default(),
             claim_log: Limited::default(),
-            error_log: Limited::default(),
+            error_logs: HashMap::new(),
         }
     }
 

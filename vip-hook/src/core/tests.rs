@@ -164,12 +164,12 @@ fn dropped(stage: &Stage) -> bool {
 fn takes_when_a_majority_vouches_and_renews_every_quarter_of_the_lease() {
     let mut stage = Stage::new(settings(), None);
     stage.says = vec![vouched(7, 60_000), None, vouched(7, 450)];
-    stage.run(99);
-    assert!(!stage.holds(), "it is asked for a tenth of a second whether anybody answers");
-    assert_eq!(stage.count(|output| *output == Output::Persist { epoch: 7 }), 1);
     stage.run(2);
     assert!(stage.holds());
-    assert_eq!(stage.actions().iter().filter(|action| **action == Action::Probe).count(), 5);
+    assert_eq!(stage.count(|output| *output == Output::Persist { epoch: 7 }), 1);
+    stage.run(300);
+    let asked = stage.actions().iter().filter(|action| **action == Action::Probe).count();
+    assert_eq!(asked, 5, "for a tenth of a second it is asked whether anybody else answers");
     stage.out.clear();
     stage.run(1000);
     let holds = stage.actions().iter().filter(|action| matches!(action, Action::Hold { .. })).count();
@@ -536,6 +536,17 @@ fn a_claim_is_logged_defended_once_in_ten_seconds_and_makes_a_round_due() {
     assert_eq!(stage.actions().iter().filter(|action| **action == Action::Announce).count(), 1);
     assert_eq!(stage.logged("02:00:00:00:00:09 answers for 10.0.0.100"), 1);
     assert!(stage.count(|output| matches!(output, Output::AskNode { .. })) > 1000 && stage.holds());
+}
+
+#[test]
+fn where_conflicts_release_nobody_must_have_answered_for_a_tenth_of_a_second() {
+    let mut stage = Stage::new(Settings { on_conflict: OnConflict::Release, ..settings() }, None);
+    stage.says = vec![vouched(7, 60_000); 3];
+    stage.run(99);
+    assert!(!stage.holds());
+    stage.run(2);
+    assert!(stage.holds());
+    assert_eq!(stage.actions().iter().filter(|action| **action == Action::Probe).count(), 5);
 }
 
 #[test]

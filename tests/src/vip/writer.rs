@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use redoubt_lab::netns::Host;
+use crate::netns::Host;
 
 /// After so long without an answer the connection is given up, as a client with a deadline would.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A thread of the client's host, which ends when this is dropped.
+#[derive(Debug)]
 pub struct Writer {
     acks: Arc<Mutex<Vec<Instant>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Writer {
+    /// Starts it in a host.
     pub fn start(host: &Host, address: SocketAddr) -> Writer {
         let writer = Writer { acks: Arc::default(), stop: Arc::default() };
         let (acks, stop) = (writer.acks.clone(), writer.stop.clone());

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use redoubt_vip_hook::platform::frames::Mac;
+
 /// Answers of one host that are further apart were not one holding: several times the period of the questions.
 const APART: Duration = Duration::from_millis(60);
-
-type Mac = [u8; 6];
 
 /// Somebody answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,23 +66,28 @@ impl Holders {
     }
 }
 
-#[test]
-fn two_who_answer_at_once_are_noticed() {
-    let start = Instant::now();
-    let heard = |list: &[(u64, u8, u8)]| {
-        let answer = |&(ms, address, by): &(u64, u8, u8)| Answer {
-            at: start + Duration::from_millis(ms),
-            address: IpAddr::from([10, 0, 0, address]),
-            by: [by; 6],
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_who_answer_at_once_are_noticed() {
+        let start = Instant::now();
+        let heard = |list: &[(u64, u8, u8)]| {
+            let answer = |&(ms, address, by): &(u64, u8, u8)| Answer {
+                at: start + Duration::from_millis(ms),
+                address: IpAddr::from([10, 0, 0, address]),
+                by: [by; 6],
+            };
+            Holders::new(list.iter().map(answer).collect()).dual()
         };
-        Holders::new(list.iter().map(answer).collect()).dual()
-    };
-    assert_eq!(heard(&[(0, 9, 1), (10, 9, 1), (20, 9, 2), (30, 9, 2)]), Duration::ZERO);
-    assert_eq!(heard(&[(0, 9, 1), (10, 9, 1), (500, 9, 2), (1000, 9, 1)]), Duration::ZERO);
-    assert_eq!(
-        heard(&[(0, 9, 1), (10, 9, 2), (20, 9, 1), (40, 9, 2), (50, 9, 1)]),
-        Duration::from_millis(30)
-    );
-    assert_eq!(heard(&[(0, 9, 1), (10, 9, 2), (20, 9, 1)]), Duration::from_millis(1));
-    assert_eq!(heard(&[(0, 9, 1), (10, 8, 2), (20, 9, 1), (30, 8, 2)]), Duration::ZERO, "two addresses");
+        assert_eq!(heard(&[(0, 9, 1), (10, 9, 1), (20, 9, 2), (30, 9, 2)]), Duration::ZERO);
+        assert_eq!(heard(&[(0, 9, 1), (10, 9, 1), (500, 9, 2), (1000, 9, 1)]), Duration::ZERO);
+        assert_eq!(
+            heard(&[(0, 9, 1), (10, 9, 2), (20, 9, 1), (40, 9, 2), (50, 9, 1)]),
+            Duration::from_millis(30)
+        );
+        assert_eq!(heard(&[(0, 9, 1), (10, 9, 2), (20, 9, 1)]), Duration::from_millis(1));
+        assert_eq!(heard(&[(0, 9, 1), (10, 8, 2), (20, 9, 1), (30, 8, 2)]), Duration::ZERO, "two addresses");
+    }
 }
