@@ -117,7 +117,7 @@ impl Core {
     /// How long our turn to stand comes after the first one's: 25 ms for each that comes before us. Who stands
     /// before us is heard of only when its candidacy is on disk, and its disk is taken to be as slow as ours:
     /// where writes take longer than that, turns do.
-    pub(super) fn turn_delay(&self, m: usize) -> Ms {
+    fn turn_delay(&self, m: usize) -> Ms {
         let write_ms = self.persist.usual_ms.min(MAX_WRITE_MS);
         self.rank(m) * CANDIDACY_STEP_MS.max(write_ms + REQUEST_MS)
     }
@@ -125,13 +125,12 @@ impl Core {
     /// The master has just become objectively down: when we may stand at the earliest. `served` is how long it had
     /// answered since it was promoted or was down last.
     pub(super) fn schedule_candidacy(&mut self, m: usize, served: Ms, now: Ms) {
-        let turn = self.turn_delay(m);
         let flaps = served < self.masters[m].cfg.down_after_ms;
         let failures = if flaps { self.masters[m].candidacy.failures } else { 0 };
         let pause = if flaps { self.limited_pause(m, failures) } else { 0 };
         let candidacy = &mut self.masters[m].candidacy;
         candidacy.failures = failures + u32::from(flaps);
-        candidacy.turn_at = now + turn + pause;
+        candidacy.turns_from = now + pause;
     }
 
     fn limited_pause(&mut self, m: usize, failures: u32) -> Ms {
@@ -144,7 +143,9 @@ impl Core {
         if master.o_down_since.is_none() || master.failover.is_some() || master.coming.is_some() {
             return;
         }
-        if !due.passed(now, master.candidacy.not_before.max(master.candidacy.turn_at)) {
+        // Who comes before us may turn out to be gone while we wait for our turn, as it did for those that are after us.
+        let turn_at = master.candidacy.turns_from + self.turn_delay(m);
+        if !due.passed(now, master.candidacy.not_before.max(turn_at)) {
             return;
         }
         if let Some((leader, at)) = master.candidacy.voted_other.clone() {

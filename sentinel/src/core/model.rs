@@ -390,8 +390,8 @@ impl Failover {
 /// When this Sentinel may stand for election again.
 #[derive(Debug, Default)]
 pub struct Candidacy {
-    /// Our turn in this ODOWN.
-    pub turn_at: Ms,
+    /// When the first one may stand in this ODOWN; the others follow in their turns.
+    pub turns_from: Ms,
     /// A vote for another, or an election without result, bars it until then.
     pub not_before: Ms,
     /// Consecutive elections that brought no new master that lasted; each doubles the pause.

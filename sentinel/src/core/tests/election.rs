@@ -319,6 +319,17 @@ fn elections_of_several_masters_that_start_together_share_one_epoch() {
     assert!(solo.lines.contains(&"sentinel current-epoch 1".to_string()));
 }
 
+/// Those that come after us may know already that the first one is gone, and would stand when we do.
+#[test]
+fn our_turn_comes_when_those_before_us_are_found_to_be_gone() {
+    let mut solo = agreed(&[]);
+    solo.run(5);
+    assert_eq!(solo.count("+try-failover"), 0, "it is the turn of the one with the smaller id");
+    solo.kill(&peer(0));
+    solo.run(1);
+    assert_eq!(solo.count("+try-failover"), 1);
+}
+
 #[test]
 fn a_master_that_comes_back_ends_the_election_and_flapping_is_damped() {
     let mut solo = agreed(&["failover-timeout m 60000"]);
