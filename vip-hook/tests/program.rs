@@ -198,7 +198,7 @@ fn a_socket_that_this_user_may_not_use_is_no_sign_of_no_agent() {
     };
     assert_eq!(code(&output), 1);
     let text = stderr(&output);
-    assert!(text.contains("may not be used by this user") && text.contains("socket-group"), "{text}");
+    assert!(text.contains("may not use the agent's socket") && text.contains("socket-group"), "{text}");
     assert!(!text.contains("to move the address"), "{text}");
 }
 

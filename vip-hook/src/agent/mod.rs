@@ -304,11 +304,15 @@ impl<H: Host> Agent<H> {
             match output {
                 Output::AskNode { round } => running.node.ask(round),
                 Output::AskSentinel { round, sentinel, address } => {
-                    let link = running.links.get(sentinel).and_then(|id| self.links.get(id));
-                    let subject = running.subject(address);
-                    if let Some(link) = link {
-                        link.ask(Question { master, sentinel, round, subject });
-                    }
+                    let vouch_for = Some((address, running.config.port));
+                    running.ask(
+                        &self.links,
+                        Question { master, sentinel, round, name: running.name(), vouch_for },
+                    );
+                }
+                Output::LookAtSentinel { round, sentinel } => {
+                    let name = running.name();
+                    running.ask(&self.links, Question { master, sentinel, round, name, vouch_for: None });
                 }
                 Output::TellReleased { address } => {
                     for link in running.links.iter().filter_map(|id| self.links.get(id)) {
@@ -408,8 +412,19 @@ impl<H: Host> Agent<H> {
 }
 
 impl Running {
+    fn name(&self) -> Arc<str> {
+        Arc::from(&*self.config.name)
+    }
+
     fn subject(&self, ip: IpAddr) -> Subject {
-        Subject { name: Arc::from(&*self.config.name), ip, port: self.config.port }
+        Subject { name: self.name(), ip, port: self.config.port }
+    }
+
+    /// Asks one of its Sentinels.
+    fn ask(&self, links: &BTreeMap<LinkId, SentinelLink>, question: Question) {
+        if let Some(link) = self.links.get(question.sentinel).and_then(|id| links.get(id)) {
+            link.ask(question);
+        }
     }
 
     /// Whether this host answers for all addresses.

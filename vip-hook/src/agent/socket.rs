@@ -74,7 +74,8 @@ impl OnlyOne {
                     _ => "another process".into(),
                 };
                 Err(format!(
-                    "another agent runs on {}: {who}; end it first, or give this one a state-dir and addresses of its own",
+                    "another agent runs on {}: {who}; end it first (one agent serves all masters of a host, and two would remove \
+                     each other's addresses)",
                     state_dir.display()
                 ))
             }

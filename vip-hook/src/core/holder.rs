@@ -27,6 +27,8 @@ pub struct Holder {
     pub(super) slots: BTreeMap<usize, Slot>,
     next_index: usize,
     pub(super) rounds: Rounds,
+    /// When the Sentinels are asked next without a proof in view.
+    pub(super) next_look: Now,
     pub(super) votes: Votes,
     pub(super) epochs: Epochs,
     pub(super) probe: Probe,
@@ -77,6 +79,7 @@ impl Holder {
             next_index: slots.len(),
             slots,
             rounds: Rounds::new(now),
+            next_look: now,
             votes: Votes::new(&settings),
             epochs: Epochs::new(stored_epoch),
             probe: Probe::default(),

@@ -18,6 +18,10 @@ const EARLY: Duration = Duration::from_millis(15);
 /// of its release at any time.
 const RIPENING_PERIOD: Duration = Duration::from_millis(25);
 
+/// How often the Sentinels are asked where the node is no master: often enough for their answers to speak for them
+/// ([`ANSWER_SPEAKS`](super::epoch::ANSWER_SPEAKS)).
+const LOOK_PERIOD: Duration = Duration::from_millis(500);
+
 impl Holder {
     pub(super) fn node_answered(&mut self, now: Now, round: u64, role: NodeRole) {
         let asked =
@@ -38,7 +42,10 @@ impl Holder {
                     self.output(Output::AskSentinel { round, sentinel, address });
                 }
             }
-            NodeRole::Master | NodeRole::Unknown(_) => self.end_without_proof(),
+            NodeRole::Master | NodeRole::Unknown(_) => {
+                self.look_at_sentinels(now, round);
+                self.end_without_proof();
+            }
             NodeRole::Replica | NodeRole::Gone => {
                 if role == NodeRole::Replica {
                     self.released = false;
@@ -51,8 +58,21 @@ impl Holder {
                 self.let_go(now, Level::Notice, why);
                 // Nothing will be taken on the strength of what was vouched for until now.
                 self.releasing = !self.asked_about.is_empty();
+                self.look_at_sentinels(now, round);
                 self.end_without_proof();
             }
+        }
+    }
+
+    /// Who holds nothing asks the Sentinels now and then all the same, and waits for no answer: so that it knows the
+    /// epoch when its turn comes, and its user what its turn would depend on. Answers count for epochs alone.
+    fn look_at_sentinels(&mut self, now: Now, round: u64) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK_PERIOD;
+        for sentinel in 0..self.votes.len() {
+            self.output(Output::LookAtSentinel { round, sentinel });
         }
     }
 

@@ -116,6 +116,11 @@ impl Stage {
                 Output::AskSentinel { round, sentinel, .. } => self.says[*sentinel]
                     .clone()
                     .map(|answer| Input::Sentinel { round: *round, sentinel: *sentinel, answer }),
+                Output::LookAtSentinel { round, sentinel } => {
+                    let epoch = self.says[*sentinel].as_ref().and_then(Answer::epoch);
+                    let answer = epoch.and_then(|epoch| names(9, epoch));
+                    answer.map(|answer| Input::Sentinel { round: *round, sentinel: *sentinel, answer })
+                }
                 Output::Platform { index, action } => Some(match &self.failure {
                     Some(error) => Input::Failed { index: *index, what: *action, error: error.clone() },
                     None => Input::Done { index: *index, what: *action },
@@ -177,6 +182,26 @@ fn takes_when_a_majority_vouches_and_renews_every_quarter_of_the_lease() {
     let holds = stage.actions().iter().filter(|action| matches!(action, Action::Hold { .. })).count();
     assert_eq!(holds, 10);
     assert!(stage.why().contains("2 of 3 Sentinels name it in epoch 7"), "{}", stage.why());
+}
+
+#[test]
+fn a_replica_learns_of_epochs_so_that_its_turn_does_not_wait_for_them() {
+    let mut stage = Stage::new(settings(), Some(7));
+    stage.role = Some(NodeRole::Replica);
+    stage.says = vec![vouched(9, 60_000); 3];
+    stage.run(1000);
+    assert_eq!(stage.count(|output| *output == Output::Persist { epoch: 9 }), 1);
+    // The deployment is built anew.
+    stage.says = vec![vouched(1, 60_000); 3];
+    stage.run(11_000);
+    assert_eq!(stage.count(|output| *output == Output::Persist { epoch: 1 }), 1);
+    assert_eq!(stage.count(|output| matches!(output, Output::AskSentinel { .. })), 0);
+    let looks = stage.count(|output| matches!(output, Output::LookAtSentinel { .. }));
+    assert!((3 * 18..=3 * 25).contains(&looks), "{looks} in twelve seconds");
+    stage.role = Some(NodeRole::Master);
+    stage.give(Input::Hint(Hint::SwitchMaster));
+    stage.run(10);
+    assert!(stage.holds(), "{}", stage.why());
 }
 
 #[test]

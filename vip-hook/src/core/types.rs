@@ -87,7 +87,7 @@ pub enum Input {
         /// What it said.
         role: NodeRole,
     },
-    /// A Sentinel's answer to [`Output::AskSentinel`], or that there was none.
+    /// A Sentinel's answer to [`Output::AskSentinel`] or [`Output::LookAtSentinel`], or that there was none.
     Sentinel {
         /// The round that asked.
         round: u64,
@@ -232,6 +232,14 @@ pub enum Output {
         sentinel: usize,
         /// Which of the host's addresses to ask about (a redoubt-sentinel is asked about one).
         address: IpAddr,
+    },
+    /// Ask a Sentinel whom it names, with questions of which it remembers nothing; answer as to
+    /// [`Output::AskSentinel`], or not at all.
+    LookAtSentinel {
+        /// Comes back with the answer.
+        round: u64,
+        /// Which Sentinel.
+        sentinel: usize,
     },
     /// Tell every redoubt-sentinel that this host holds the addresses no more (`SENTINEL VOUCH … RELEASE`), on the
     /// connection on which it was asked: only so can no later vouch be taken back by it.

@@ -31,10 +31,13 @@ pub(in crate::agent) struct Question {
     /// The Sentinel's index among those of the master.
     pub(in crate::agent) sentinel: usize,
     pub(in crate::agent) round: u64,
-    pub(in crate::agent) subject: Subject,
+    /// The master's.
+    pub(in crate::agent) name: Arc<str>,
+    /// The node that it is to vouch for, if it is a redoubt-sentinel; `None`: only whom it names.
+    pub(in crate::agent) vouch_for: Option<(IpAddr, u16)>,
 }
 
-/// Which host of which master.
+/// Whose release is told.
 #[derive(Clone, Debug)]
 pub(in crate::agent) struct Subject {
     pub(in crate::agent) name: Arc<str>,
@@ -117,7 +120,7 @@ fn lock(state: &Mutex<LinkState>) -> MutexGuard<'_, LinkState> {
 /// What was asked over the connection.
 enum Asked {
     Vouch(Question),
-    /// Of a classic Sentinel, first the address …
+    /// Of a classic Sentinel, or where it is not to remember, first the address …
     Address,
     /// … and then the epoch.
     Epoch(Question, Result<SocketAddr, String>),
@@ -250,9 +253,11 @@ impl Task {
                     self.answer(question, Answer::Nothing("it answers nothing".into())).await;
                     return Ok(());
                 }
-                match classic {
-                    Some(true) => self.ask_classic(connection, question, Some(until)).await,
-                    _ => self.ask_to_vouch(connection, question, until).await,
+                match question.vouch_for {
+                    Some(node) if classic != Some(true) => {
+                        self.ask_to_vouch(connection, question, node, until).await
+                    }
+                    _ => self.ask_classic(connection, question, Some(until)).await,
                 }
             }
             Request::Release(subject) if classic != Some(true) && !self.asked.is_full() => {
@@ -268,9 +273,10 @@ impl Task {
         &mut self,
         connection: &mut Connection,
         question: Question,
+        (ip, port): (IpAddr, u16),
         until: Instant,
     ) -> Result<(), String> {
-        let Subject { name, ip, port } = question.subject.clone();
+        let name = Arc::clone(&question.name);
         self.asked.push(Asked::Vouch(question), Some(until));
         connection.send(&[&["SENTINEL", "VOUCH", &name, &ip.to_string(), &port.to_string()]]).await
     }
@@ -281,7 +287,7 @@ impl Task {
         question: Question,
         until: Option<Instant>,
     ) -> Result<(), String> {
-        let name = Arc::clone(&question.subject.name);
+        let name = Arc::clone(&question.name);
         self.asked.push(Asked::Address, until);
         self.asked.push(Asked::Epoch(question, Err("it did not answer".into())), until);
         connection

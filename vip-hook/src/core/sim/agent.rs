@@ -92,6 +92,11 @@ impl World {
                     self.after(0, Event::Input { host, boot, input });
                 }
             },
+            Output::LookAtSentinel { round, sentinel } => {
+                if let Some(connection) = self.hosts[host].connections[sentinel] {
+                    self.send(ToSentinel { host, boot, sentinel, connection, what: Said::Look { round } });
+                }
+            }
             Output::TellReleased { .. } => {
                 self.say(|_| format!("agent {host} tells that it released"));
                 for sentinel in 0..self.sentinels.len() {

@@ -67,9 +67,13 @@ impl World {
         }
         match what {
             // What was sent before the Sentinel started anew was lost with its connection.
-            Said::Ask { .. } | Said::Release if connection < self.sentinels[sentinel].first_connection => {}
-            Said::Ask { round } => {
-                let answer = self.sentinels[sentinel].answer(self.now, host, connection);
+            Said::Ask { .. } | Said::Look { .. } | Said::Release
+                if connection < self.sentinels[sentinel].first_connection => {}
+            Said::Ask { round } | Said::Look { round } => {
+                let answer = match what {
+                    Said::Look { .. } => self.sentinels[sentinel].named(),
+                    _ => self.sentinels[sentinel].answer(self.now, host, connection),
+                };
                 let input = Input::Sentinel { round, sentinel, answer };
                 let span = self.in_order(host, connection, false);
                 self.after(span, Event::FromSentinel { host, boot, sentinel, connection, input });

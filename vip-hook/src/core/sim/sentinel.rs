@@ -44,15 +44,21 @@ pub(super) struct ToSentinel {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Said {
     Ask { round: u64 },
+    Look { round: u64 },
     Release,
 }
 
 impl Sentinel {
+    /// The answer to questions that it does not remember.
+    pub(super) fn named(&self) -> Answer {
+        Answer::Names { address: super::world::node_address(self.master), epoch: self.epoch }
+    }
+
     pub(super) fn answer(&mut self, now: Us, host: usize, connection: u64) -> Answer {
-        let address = super::world::node_address(self.master);
         if self.classic {
-            return Answer::Names { address, epoch: self.epoch };
+            return self.named();
         }
+        let address = super::world::node_address(self.master);
         if self.master != host {
             let reason = format!("other-master {} {}", address.ip(), address.port());
             return Answer::Refused { epoch: self.epoch, reason };
