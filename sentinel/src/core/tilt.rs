@@ -7,6 +7,7 @@
 
 use super::model::{Master, Target};
 use super::timers::{HEARTBEAT_MS, LATENESS_SLACK_MS, Ms, Timers};
+use super::vouch::Vouched;
 use super::{Core, Level};
 
 /// When the clock was last looked at, and TILT.
@@ -40,6 +41,7 @@ impl Core {
         if late > self.timers.tilt_trigger {
             self.tilt.since = Some(now);
             self.event_text(Level::Warning, "+tilt", None, "#tilt mode entered".into());
+            self.masters.iter_mut().for_each(|m| m.vouched = Vouched::new(now));
         }
     }
 

@@ -11,8 +11,9 @@
 //!
 //! - *The figure is never more than the truth*: once this Sentinel has vouched for A, what it says when it vouches for B is
 //!   at most the time that has passed since. A restart counts as having vouched for everybody at that moment, since it
-//!   is not remembered what was said before; so does a master's name that is watched anew. The clock is monotonic and
-//!   counts whole milliseconds, so one is taken off. With this alone there are never two holders, however
+//!   is not remembered what was said before; so do a master's name that is watched anew, and TILT, since a process that
+//!   did not run for seconds may have been taken back to an earlier state as a whole. The clock is monotonic and counts
+//!   whole milliseconds, so one is taken off. With this alone there are never two holders, however
 //!   often a Sentinel changed its mind.
 //! - *It does not flap*: it vouches only for what is in effect (see `configuration`), which never goes back to an older
 //!   epoch.
@@ -20,14 +21,16 @@
 //! An agent that has let go by itself says so (`SENTINEL VOUCH ... RELEASE`), and what it was vouched for is forgotten, so
 //! that the next owner need not wait for a lease that nobody uses.
 //!
-//! It refuses where it cannot, or should not, name anybody: in TILT, when its clock is not to be trusted; while a newer
-//! configuration is on its way to the disk, when the old address is no longer the master's and the new one
-//! must not be told yet; and as the leader of a failover from the moment that it sent the promotion until the new master is
-//! proven, since from then on writes to the old one may be lost. If that failover fails, it vouches for the old one again.
+//! It refuses where it cannot, or should not, name anybody: while a newer configuration is on its way to the disk, when
+//! the old address is no longer the master's and the new one must not be told yet; and as the leader of a failover from
+//! the moment that it sent the promotion until the new master is proven, since from then on writes to the old one may be
+//! lost. If that failover fails, it vouches for the old one again.
 //!
-//! It does not refuse because it sees the master down, or gave its vote to another that may be promoting a replica
-//! at this moment. Neither is needed for there to be one holder: the old owner goes on only by this Sentinel's word, whose time
-//! the new owner learns. And it would cost: a master that the Sentinels reach badly and its clients well, and
+//! It does not refuse in TILT: that is about verdicts on others, and whom it names is none. It would cost the address
+//! for half a minute where the machines of a majority stood still together. Nor does it refuse because it sees the master
+//! down, or gave its vote to another that may be promoting a replica at this moment. Neither is needed for there to be
+//! one holder: the old owner goes on only by this Sentinel's word, whose time the new owner learns. And it would cost: a
+//! master that the Sentinels reach badly and its clients well, and
 //! for which there is no replica, would lose its address for nothing, and a leader that dies after the election
 //! would take the address with it. An old owner that is gone, hung or cut off does not ask anyway.
 
@@ -107,9 +110,6 @@ impl Core {
         client: ClientId,
         now: Ms,
     ) -> Result<Ms, String> {
-        if self.tilt.active() {
-            return Err("tilt This Sentinel did not run steadily and abstains for a while".into());
-        }
         let master = &self.masters[m];
         if master.coming.is_some() {
             return Err("switching A newer configuration is being written to disk".into());

@@ -109,7 +109,6 @@ fn write_master(f: &mut fmt::Formatter<'_>, master: &Master) -> fmt::Result {
         let kind = if sentinel.classic == Some(true) { " (classic)" } else { "" };
         let word = match &sentinel.down {
             Some(why) => format!("not connected: {why}"),
-            // They are asked about a host whose node is a master, and about no other.
             None if sentinel.answer.is_none() => "connected, and not asked so far".into(),
             None => said(sentinel.answer.as_ref()),
         };

@@ -121,12 +121,15 @@ fn a_vote_for_another_leader_stops_nothing() {
 }
 
 #[test]
-fn in_tilt_it_vouches_for_nobody() {
+fn tilt_counts_as_a_restart() {
     let mut solo = Solo::new(2, 2, &[]);
+    solo.run(5_000);
+    assert!(vouch(&mut solo, 0).1.is_ok_and(|ms| ms > 5_000));
     solo.now += 3_000;
-    assert_eq!(reason(&mut solo, 0), "tilt");
-    solo.run(30_100);
-    assert!(vouch(&mut solo, 0).1.is_ok());
+    assert_eq!(vouch(&mut solo, 0).1, Ok(0));
+    assert_eq!(solo.count("+tilt"), 1);
+    solo.run(500);
+    assert!(vouch(&mut solo, 0).1.is_ok_and(|ms| (400..=500).contains(&ms)));
 }
 
 #[test]
