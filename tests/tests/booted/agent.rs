@@ -171,4 +171,12 @@ async fn bounds() {
     let refused = machine.try_run(&[HOOK, "status"]);
     assert!(refused.is_err_and(|error| error.contains("/run/redoubt/vip-agent.sock")));
     assert_eq!(machine.show(AGENT, "SubState"), "dead");
+
+    // One that cannot start for its configuration is not started again and again.
+    fs::write(machine.path("/etc/redoubt/vip-hook.yaml"), "sentinel: []\n").unwrap();
+    assert!(machine.try_run(&["systemctl", "start", AGENT]).is_err());
+    assert_eq!(
+        (machine.show(AGENT, "ExecMainStatus"), machine.show(AGENT, "SubState")),
+        ("2".into(), "failed".into())
+    );
 }
