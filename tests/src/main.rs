@@ -121,6 +121,16 @@ struct DemoArgs {
 }
 
 #[derive(Args, Debug)]
+struct RepeatArgs {
+    /// Rounds for each fault
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// Write every round's figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 struct FailoverArgs {
     #[command(flatten)]
     deployment: DeploymentArgs,
@@ -139,15 +149,11 @@ struct FailoverArgs {
     /// `sentinel down-on-refused` of our Sentinels
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     down_on_refused: Option<u64>,
-    /// Rounds for each fault
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    rounds: usize,
+    #[command(flatten)]
+    repeat: RepeatArgs,
     /// Measure the installed redis-server and redis-sentinel as well
     #[arg(long)]
     peer_real: bool,
-    /// Write every round's figures there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -160,16 +166,12 @@ struct VipArgs {
     /// What happens to the master's host; repeat it [default: sigkill, sigstop, cut and manual]
     #[arg(long, value_enum)]
     fault: Vec<vip::Fault>,
-    /// Rounds for each fault
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    rounds: usize,
+    #[command(flatten)]
+    repeat: RepeatArgs,
     /// Measure the recipe that is known from the field as well, a shell script with ip and arping: with these programs,
     /// and with the installed redis-server and redis-sentinel
     #[arg(long)]
     peer_real: bool,
-    /// Write every round's figures there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -464,7 +466,7 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
     let options = bench::failover::Options {
         suites,
         faults,
-        rounds: args.rounds,
+        rounds: args.repeat.rounds,
         down_after_ms: args.deployment.down_after_ms,
         down_on_refused_ms: args.down_on_refused,
         pace: args.load.pace(),
@@ -473,7 +475,7 @@ async fn bench_failover(args: FailoverArgs) -> Result<()> {
     let results = bench::failover::run(&options).await?;
     println!("milliseconds, medians over the rounds and worst ones; down-after {} ms", options.down_after_ms);
     print!("{}", bench::failover::table(&results));
-    save(args.json, &results)
+    save(args.repeat.json, &results)
 }
 
 async fn bench_vip(args: VipArgs) -> Result<()> {
@@ -503,14 +505,15 @@ async fn bench_vip(args: VipArgs) -> Result<()> {
         true => vec![vip::Fault::Sigkill, vip::Fault::Sigstop, vip::Fault::Cut, vip::Fault::Manual],
         false => args.fault,
     };
-    let options = bench::vip::Options { suites, faults, rounds: args.rounds, keep: args.deployment.keep };
+    let options =
+        bench::vip::Options { suites, faults, rounds: args.repeat.rounds, keep: args.deployment.keep };
     let results = bench::vip::run(&options).await?;
     println!(
         "milliseconds, medians over the rounds and worst ones; down-after {} ms",
         args.deployment.down_after_ms
     );
     print!("{}", bench::vip::table(&options, &results));
-    save(args.json, &results)
+    save(args.repeat.json, &results)
 }
 
 async fn bench_watch(args: WatchArgs) -> Result<()> {

@@ -29,7 +29,8 @@
 //! - A release is told only when the platform has confirmed that every address is off, and no answer to a question
 //!   from before it counts then. The Sentinel forgets only what it said over the very connection on which the release
 //!   came: TCP may deliver one that an old connection held back when a new one has long been vouched on.
-//! - A redoubt-sentinel is never asked as a classic one: it would not remember.
+//! - A redoubt-sentinel is never asked as a classic one for its vote: it would not remember. Where it is, to be looked
+//!   at alone, nothing is proven by what it says.
 //! - The list of Sentinels changes by one at a time, so that majorities by the old and by the new list share one.
 //!
 //! Epochs are no part of it. They keep Sentinels that were away from moving the addresses back (see `epoch`).
@@ -37,7 +38,7 @@
 //! # Who does what
 //!
 //! `round` asks, `votes` weighs the answers, `epoch` remembers, `proof` turns them into holding and letting go, `probe`
-//! looks for others before taking, `host` and `slot` see to the addresses here, `announce` tells the neighbours, `view`
+//! looks for others who answer, `host` and `slot` see to the addresses here, `announce` tells the neighbours, `view`
 //! explains. `holder` is the door. `sim` runs whole deployments of it against models, on virtual time.
 
 pub mod types;

@@ -231,10 +231,13 @@ impl Holder {
         }
     }
 
+    /// The addresses but for those that are on their way out.
+    fn in_settings(&self) -> Vec<usize> {
+        self.slots.iter().filter(|(_, slot)| !slot.leaving).map(|(index, _)| *index).collect()
+    }
+
     fn renew(&mut self) {
-        let indices: Vec<usize> =
-            self.slots.iter().filter(|(_, s)| !s.leaving).map(|(index, _)| *index).collect();
-        for index in indices {
+        for index in self.in_settings() {
             self.hold(index);
         }
     }
@@ -284,9 +287,7 @@ impl Holder {
         }
         let proven = self.takeable_since().is_some();
         if self.probe.take_due(now, self.wants_probe(), proven) {
-            let indices: Vec<usize> =
-                self.slots.iter().filter(|(_, s)| !s.leaving).map(|(index, _)| *index).collect();
-            for index in indices {
+            for index in self.in_settings() {
                 self.act(index, Action::Probe);
             }
         }

@@ -16,12 +16,18 @@ fn done() -> Value {
     Value::Array(vec![ok(); 4])
 }
 
-/// Node 0 has been replaced by node 1 in epoch 3 and comes back as a master.
-fn stray(peers: usize) -> Solo {
+/// Node 0 is down, and node 1 is the master without our knowing it yet.
+fn replaced(peers: usize) -> Solo {
     let mut solo = Solo::new(3, peers, &[]);
     solo.kill(&node(0));
     solo.infos.insert(node(1), master_info(1, 100));
     solo.infos.insert(node(2), replica_info(2, 1, 100));
+    solo
+}
+
+/// Node 0 has been replaced by node 1 in epoch 3 and comes back as a master.
+fn stray(peers: usize) -> Solo {
+    let mut solo = replaced(peers);
     solo.late_hello(0, 3, 1, 3);
     solo.run(3_000);
     solo.up.insert(node(0));
@@ -95,10 +101,7 @@ fn a_hello_that_was_long_on_its_way_is_no_consent() {
 
 #[test]
 fn those_that_stand_by_our_configuration_are_asked_as_soon_as_the_stray_is_seen() {
-    let mut solo = Solo::new(3, 2, &[]);
-    solo.kill(&node(0));
-    solo.infos.insert(node(1), master_info(1, 100));
-    solo.infos.insert(node(2), replica_info(2, 1, 100));
+    let mut solo = replaced(2);
     solo.hello(0, 3, 1, 3);
     solo.run(3_000);
     solo.up.insert(node(0));

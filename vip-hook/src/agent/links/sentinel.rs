@@ -1,6 +1,6 @@
 //! The links to one Sentinel, for all masters that it watches: one connection that asks and one that is subscribed.
 //!
-//! A connection begins by asking with VOUCH. A Sentinel that does not know the subcommand is a classic one for as long
+//! A vote is asked for with VOUCH. A Sentinel that does not know the subcommand is a classic one for as long
 //! as that connection lasts, and is asked for the address and the epoch of the master; what else may be behind another
 //! connection is found out anew.
 

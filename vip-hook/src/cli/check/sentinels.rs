@@ -91,9 +91,9 @@ pub(super) fn check_epoch(running: &control::Master, told: &[u64], findings: &mu
         findings.warning(
             &running.name,
             format!(
-                "the agent has seen epoch {}, and the Sentinels are at {highest}: were they set up anew? Then the next \
-                 takeover by this host waits until all of them have agreed on a lower epoch for ten seconds. To spare that: \
-                 stop the agent, remove {}.json from its state-dir, start it",
+                "the agent has seen epoch {}, and the Sentinels are at {highest}: were they set up anew? This \
+                 host takes nothing before all configured Sentinels have agreed on a lower epoch for ten seconds; if one of \
+                 them is no more: take it out of the list, or stop the agent, remove {}.json from its state-dir, start it",
                 running.epoch, running.name
             ),
         );

@@ -1,7 +1,7 @@
 //! Thousands of seeds, and the planted flaws that they must notice.
 //!
 //! A seed means something else as soon as the simulator or the state machine changes. What one found is a test of its
-//! own, in `core/tests.rs` or `stories.rs`.
+//! own, in `core/tests/` or `stories.rs`.
 
 use super::super::mistakes::Mistake;
 use super::{Flaw, Outcome, run};
